@@ -1,0 +1,37 @@
+# The short way to everything; `make` alone lists it.
+.DEFAULT_GOAL := help
+.PHONY: help setup demo dev test bench lint fmt
+
+help: ## lists the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | sort | while IFS="$$(printf '\t')" read -r name text; do \
+		printf '  make %-8s %s\n' "$$name" "$$text"; done
+
+setup: ## installs what `make demo` needs beside Rust: Postgres, nats-server
+	@.ci/setup
+
+demo: ## an order service, the relay and a consumer on embedded servers; DEMO_SECONDS=n ends it with a balance
+	@.ci/setup
+	cargo build -q -p avouch-runtime
+	cargo run -q -p avouch-example-orders -- --seconds "$${DEMO_SECONDS:-0}"
+
+dev: ## the runtime on embedded servers, for your own service to talk to
+	@.ci/setup
+	cargo run -p avouch-runtime --bin avouch -- dev
+
+test: ## everything, on real servers
+	@.ci/setup test
+	@$(MAKE) --no-print-directory lint
+	cargo build -p avouch-runtime
+	cargo test --workspace
+
+bench: ## measures on real servers; BENCH_ONLY and BENCH_SECONDS choose what and how long
+	@.ci/setup
+	cargo build --release -p avouch-runtime
+	cargo run --release -p avouch-tests --bin avouch-bench
+
+lint: ## formatting and lints, warnings are errors
+	cargo fmt --check
+	cargo clippy --workspace --all-targets -- -D warnings
+
+fmt: ## formats the code
+	cargo fmt

@@ -1,0 +1,130 @@
+//! The only wiring: connects the edges, spawns the loops, waits for a signal, drains.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::broker::Broker;
+use crate::config::Config;
+use crate::doorbell::Doorbell;
+use crate::relay::{Parts, Relay};
+use crate::shards::{Progress, Shards};
+use crate::store::{Error, Store};
+use crate::upkeep::Upkeep;
+use crate::{schema, store};
+
+/// Between two tries to reach a database at start.
+const RETRY: Duration = Duration::from_secs(1);
+/// Signing off is one statement.
+const LEAVE_LIMIT: Duration = Duration::from_secs(3);
+
+/// Runs until `stop`, then drains within the grace period. `ready` is told once each source works.
+pub async fn run(config: Config, stop: CancellationToken, ready: impl FnOnce()) -> anyhow::Result<()> {
+    if config.source.is_empty() {
+        bail!(
+            "no database is configured: set [source.main] url in the file, AVOUCH_SOURCE__MAIN__URL, or --database-url"
+        );
+    }
+    let mut running = JoinSet::new();
+    for (name, source) in &config.source {
+        let started = start_source(&config, name, source, stop.clone(), &mut running);
+        tokio::select! {
+            () = stop.cancelled() => {}
+            result = started => result.with_context(|| format!("source {name}"))?,
+        }
+    }
+    if !stop.is_cancelled() {
+        tracing::info!(sources = config.source.len(), version = env!("CARGO_PKG_VERSION"), "avouch runs");
+        ready();
+    }
+    while let Some(ended) = running.join_next().await {
+        let is_early = !stop.is_cancelled();
+        stop.cancel();
+        ended.context("a loop of the runtime broke")?;
+        if is_early {
+            bail!("a loop of the runtime ended by itself");
+        }
+    }
+    tracing::info!("avouch has stopped");
+    Ok(())
+}
+
+async fn start_source(
+    config: &Config,
+    name: &str,
+    source: &store::Config,
+    stop: CancellationToken,
+    running: &mut JoinSet<()>,
+) -> anyhow::Result<()> {
+    let instance = config.instance_name.clone().unwrap_or_else(default_name);
+    let store = Arc::new(Store::new(source, &format!("avouch {instance}"))?);
+    until_it_answers(name, async || serve_schema(&store).await).await?;
+    let doorbell = until_it_answers(name, async || {
+        let (listen, other) = (store.listen_target().clone(), store.target().clone());
+        Doorbell::start(&config.doorbell, listen, other, stop.clone()).await
+    })
+    .await?;
+    let (broker, replies) = Broker::connect(&config.nats, &format!("avouch {instance}")).await?;
+    let streams: Vec<_> = config.streams().iter().map(|(name, c)| broker.stream(name, c)).collect();
+    let (progress, watched) = watch::channel(Progress::default());
+    let (shards, ownership) = Shards::new(&config.shards, &instance, Arc::clone(&store), watched);
+    let upkeep = Upkeep::new(config.upkeep.clone(), Arc::clone(&store), streams.clone());
+    let topics = config.topics()?;
+    let parts = Parts { store, broker, replies, streams, topics, doorbell, ownership, progress };
+    let relay = Relay::new(config.relay.clone(), parts);
+    let grace = Duration::from_millis(config.grace_ms);
+    running.spawn(upkeep.run(stop.clone()));
+    running.spawn(async move {
+        // Shards are given back after the last mark.
+        let drained = CancellationToken::new();
+        let beats = tokio::spawn(shards.run(drained.clone()));
+        relay.run(stop, grace).await;
+        drained.cancel();
+        if tokio::time::timeout(LEAVE_LIMIT, beats).await.is_err() {
+            tracing::info!("could not sign off in time: the shards are free when the lease has run out");
+        }
+    });
+    Ok(())
+}
+
+/// Refuses a schema that cannot be served; says what differs otherwise.
+async fn serve_schema(store: &Store) -> Result<(), Error> {
+    let difference = schema::check(store.target()).await?;
+    let fatal = difference.fatal();
+    if !fatal.is_empty() {
+        return Err(Error::Fatal(format!(
+            "the avouch schema lacks: {}; run `avouch schema install`, and `avouch schema check` for all of it",
+            fatal.join("; ")
+        )));
+    }
+    if !difference.is_none() {
+        tracing::warn!("the avouch schema differs from a fresh install: run `avouch schema check`");
+    }
+    Ok(())
+}
+
+/// Tries again while the database cannot be reached.
+async fn until_it_answers<T>(source: &str, mut work: impl AsyncFnMut() -> Result<T, Error>) -> anyhow::Result<T> {
+    let mut told = false;
+    loop {
+        match work().await {
+            Ok(value) => return Ok(value),
+            Err(Error::Fatal(text)) => bail!(text),
+            Err(Error::Retry(why)) => {
+                if !std::mem::replace(&mut told, true) {
+                    tracing::warn!(source, why, "the database does not answer; trying again");
+                }
+                tokio::time::sleep(RETRY).await;
+            }
+        }
+    }
+}
+
+fn default_name() -> String {
+    let host = nix::unistd::gethostname().ok().and_then(|h| h.into_string().ok()).unwrap_or_else(|| "host".into());
+    format!("{host}/{}", std::process::id())
+}

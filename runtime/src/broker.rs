@@ -1,0 +1,280 @@
+//! Everything Avouch asks of NATS. The only code that knows its client.
+
+pub mod streams;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use async_nats::{Client, ConnectOptions, Event, Subscriber};
+use bytes::Bytes;
+use futures_util::{FutureExt, StreamExt};
+use serde::Deserialize;
+use tokio::sync::watch;
+
+pub use self::streams::Stream;
+use crate::lifecycle::{Answer, read_answer};
+use crate::message::Message;
+use crate::secret::Secret;
+
+/// `[nats]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// One or more servers, separated by commas: `nats://host:4222`, `tls://host:4222`.
+    pub url: Secret,
+    /// Credentials file of an operator-mode account.
+    pub creds_file: Option<PathBuf>,
+    /// An nkey seed.
+    pub nkey: Option<Secret>,
+    /// A token.
+    pub token: Option<Secret>,
+    /// A user's name, with `password`.
+    pub user: Option<String>,
+    /// The user's password.
+    pub password: Option<Secret>,
+    /// TLS to the servers.
+    pub tls: Tls,
+    /// Where answers arrive, if the account may not subscribe to `_INBOX.>`.
+    pub inbox_prefix: Option<String>,
+    /// JetStream domain, for a stream behind a leaf node.
+    pub domain: Option<String>,
+    /// How long one JetStream API request may take.
+    pub request_timeout_ms: u64,
+    /// How often the connection is tested; two silent tests end it.
+    pub ping_interval_ms: u64,
+}
+
+/// `[nats.tls]`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Tls {
+    /// Refuse a server that does not offer TLS. `tls://` in the URL asks for it too.
+    pub required: bool,
+    /// Speak TLS before the server's greeting, as `handshake_first` servers want.
+    pub first: bool,
+    /// PEM file of authorities, beside the system's.
+    pub ca_file: Option<PathBuf>,
+    /// PEM file of the client's certificate.
+    pub cert_file: Option<PathBuf>,
+    /// PEM file of the client's key.
+    pub key_file: Option<PathBuf>,
+}
+
+/// A local server; a stuck one is given up after three tests of two seconds.
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            url: Secret::new("nats://127.0.0.1:4222"),
+            creds_file: None,
+            nkey: None,
+            token: None,
+            user: None,
+            password: None,
+            tls: Tls::default(),
+            inbox_prefix: None,
+            domain: None,
+            request_timeout_ms: 5_000,
+            ping_interval_ms: 2_000,
+        }
+    }
+}
+
+/// What went wrong, by what the caller does next.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The broker cannot do it now: try again later.
+    #[error("{0}")]
+    Retry(String),
+    /// Trying again will not help: a person must act.
+    #[error("{0}")]
+    Fatal(String),
+}
+
+/// Why a publish was not even tried.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// This message can never be sent as it is.
+    #[error("{0}")]
+    Permanent(String),
+    /// The connection is gone.
+    #[error("{0}")]
+    Broker(String),
+}
+
+/// A broker's answer and the publish it belongs to.
+#[derive(Debug, PartialEq)]
+pub struct Reply {
+    /// The message's place.
+    pub seq: i64,
+    /// The generation that was sent.
+    pub generation: u32,
+    /// What the broker said.
+    pub answer: Answer,
+}
+
+/// Commands that may wait in the client while the connection is gone: more than can ever be in flight.
+const CLIENT_CAPACITY: usize = 65_536;
+
+/// A connection for publishing. It comes back by itself when it is lost.
+pub struct Broker {
+    client: Client,
+    inbox: String,
+    connected: watch::Receiver<bool>,
+    jetstream: async_nats::jetstream::Context,
+}
+
+/// What the broker answers to publishes.
+pub struct Replies {
+    inbox: String,
+    messages: Subscriber,
+}
+
+impl Broker {
+    /// Connects, now or as soon as a server answers. Wrong settings fail at once.
+    pub async fn connect(config: &Config, name: &str) -> Result<(Self, Replies), Error> {
+        let (events, connected) = watch::channel(false);
+        let url = config.url.reveal().map_err(|e| Error::Fatal(e.to_string()))?;
+        let servers: Vec<String> = url.split(',').map(|s| s.trim().to_owned()).collect();
+        let options = options(config, name)?.event_callback(move |event| {
+            let events = events.clone();
+            async move {
+                match event {
+                    Event::Connected => drop(events.send(true)),
+                    Event::Disconnected | Event::Closed => drop(events.send(false)),
+                    Event::SlowConsumer(_) => tracing::warn!("answers of the broker came faster than they were read"),
+                    Event::ServerError(e) => tracing::warn!(error = %e, "the NATS server reports an error"),
+                    Event::ClientError(e) => tracing::warn!(error = %e, "cannot reach NATS"),
+                    Event::LameDuckMode => tracing::info!("the NATS server is about to stop"),
+                    Event::Draining => {}
+                }
+            }
+        });
+        let client = options
+            .connect(servers)
+            .await
+            .map_err(|e| Error::Fatal(format!("cannot use the NATS settings: {}", crate::store::full_text(&e))))?;
+        let inbox = client.new_inbox();
+        let messages = client
+            .subscribe(format!("{inbox}.>"))
+            .await
+            .map_err(|e| Error::Fatal(format!("cannot subscribe to {inbox}.>: {e}")))?;
+        let mut jetstream = match &config.domain {
+            Some(domain) => async_nats::jetstream::with_domain(client.clone(), domain),
+            None => async_nats::jetstream::new(client.clone()),
+        };
+        jetstream.set_timeout(Duration::from_millis(config.request_timeout_ms));
+        let replies = Replies { inbox: inbox.clone(), messages };
+        Ok((Self { client, inbox, connected, jetstream }, replies))
+    }
+
+    /// True while there is a connection, with every change.
+    pub fn connected(&self) -> watch::Receiver<bool> {
+        self.connected.clone()
+    }
+
+    /// A stream of this broker.
+    pub fn stream(&self, name: &str, config: &streams::Config) -> Stream {
+        Stream::new(name, config, self.jetstream.clone())
+    }
+
+    /// Hands a message to the connection. Its PubAck, or a refusal, comes by [`Replies::next`]; or nothing comes.
+    pub async fn publish(&self, subject: &str, message: &Message) -> Result<(), Refusal> {
+        let headers = message.wire_headers().map_err(|e| Refusal::Permanent(e.to_string()))?;
+        let reply = format!("{}.{}.{}", self.inbox, message.seq, message.generation);
+        let sent = self
+            .client
+            .publish_with_reply_and_headers(subject.to_owned(), reply, headers, message.payload.clone())
+            .await;
+        sent.map_err(|e| match e.kind() {
+            async_nats::PublishErrorKind::MaxPayloadExceeded => Refusal::Permanent(format!(
+                "{} bytes of payload and its headers are over the server's max_payload of {}: \
+                 send a reference instead, or raise max_payload and resend it",
+                message.payload.len(),
+                self.client.max_payload()
+            )),
+            async_nats::PublishErrorKind::InvalidSubject => {
+                Refusal::Permanent(format!("subject {subject} is invalid: correct the stream's subject_prefix"))
+            }
+            _ => Refusal::Broker(crate::store::full_text(&e)),
+        })
+    }
+}
+
+impl Replies {
+    /// The next answers: waits for one and takes what else has arrived, at most `max`. Losing the future loses nothing.
+    pub async fn next(&mut self, max: usize) -> Vec<Reply> {
+        let mut replies = Vec::new();
+        let Some(first) = self.messages.next().await else {
+            // The connection is closed for good, which only dropping the client does.
+            return std::future::pending().await;
+        };
+        replies.extend(read_reply(&self.inbox, &first));
+        while replies.len() < max {
+            match self.messages.next().now_or_never() {
+                Some(Some(message)) => replies.extend(read_reply(&self.inbox, &message)),
+                _ => break,
+            }
+        }
+        replies
+    }
+}
+
+fn read_reply(inbox: &str, message: &async_nats::Message) -> Option<Reply> {
+    let rest = message.subject.as_str().strip_prefix(inbox)?.strip_prefix('.')?;
+    let (seq, generation) = rest.split_once('.')?;
+    let no_responders = message.status == Some(async_nats::StatusCode::NO_RESPONDERS);
+    let payload: &Bytes = &message.payload;
+    Some(Reply {
+        seq: seq.parse().ok()?,
+        generation: generation.parse().ok()?,
+        answer: read_answer(no_responders, payload),
+    })
+}
+
+fn options(config: &Config, name: &str) -> Result<ConnectOptions, Error> {
+    let secret = |s: &Secret| s.reveal().map_err(|e| Error::Fatal(e.to_string()));
+    let mut options = ConnectOptions::new()
+        .name(name)
+        .retry_on_initial_connect()
+        .client_capacity(CLIENT_CAPACITY)
+        .subscription_capacity(CLIENT_CAPACITY)
+        .ping_interval(Duration::from_millis(config.ping_interval_ms))
+        .connection_timeout(Duration::from_millis(config.request_timeout_ms))
+        .request_timeout(Some(Duration::from_millis(config.request_timeout_ms)))
+        .reconnect_delay_callback(|attempts| Duration::from_millis((50 << attempts.min(6)).min(2_000)))
+        .require_tls(config.tls.required)
+        // Topics are checked by the schema and prefixes by the configuration.
+        .skip_subject_validation(true);
+    if config.tls.first {
+        options = options.tls_first();
+    }
+    if let Some(file) = &config.tls.ca_file {
+        options = options.add_root_certificates(file.clone());
+    }
+    match (&config.tls.cert_file, &config.tls.key_file) {
+        (None, None) => {}
+        (Some(cert), Some(key)) => options = options.add_client_certificate(cert.clone(), key.clone()),
+        _ => return Err(Error::Fatal("nats.tls: cert_file and key_file belong together: give both or neither".into())),
+    }
+    if let Some(file) = &config.creds_file {
+        let text = std::fs::read_to_string(file)
+            .map_err(|e| Error::Fatal(format!("nats.creds_file {}: {e}", file.display())))?;
+        options =
+            options.credentials(&text).map_err(|e| Error::Fatal(format!("nats.creds_file {}: {e}", file.display())))?;
+    }
+    if let Some(seed) = &config.nkey {
+        options = options.nkey(secret(seed)?);
+    }
+    if let Some(token) = &config.token {
+        options = options.token(secret(token)?);
+    }
+    match (&config.user, &config.password) {
+        (None, None) => {}
+        (Some(user), Some(password)) => options = options.user_and_password(user.clone(), secret(password)?),
+        _ => return Err(Error::Fatal("nats: user and password belong together: give both or neither".into())),
+    }
+    if let Some(prefix) = &config.inbox_prefix {
+        options = options.custom_inbox_prefix(prefix);
+    }
+    Ok(options)
+}

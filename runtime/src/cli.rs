@@ -1,0 +1,194 @@
+//! The command line: what can be asked of `avouch`.
+
+mod inspect;
+mod operate;
+mod schema;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::secret::Secret;
+use crate::store::{self, connect::Target};
+use crate::{app, dev, logs};
+
+/// Committed outbox rows reach NATS JetStream: in order per key, at least once, never lost.
+#[derive(Debug, Parser)]
+#[command(name = "avouch", version)]
+struct Cli {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Args, Debug)]
+struct Common {
+    /// The configuration file [default: avouch.toml, if it is there]
+    #[arg(long, global = true, env = "AVOUCH_CONFIG")]
+    config: Option<PathBuf>,
+    /// Overrides the URL of the source: postgres://user:password@host:5432/database
+    #[arg(long, global = true)]
+    database_url: Option<String>,
+    /// Overrides nats.url: nats://host:4222
+    #[arg(long, global = true)]
+    nats_url: Option<String>,
+    /// Overrides log.filter: info, debug, avouch_runtime=trace
+    #[arg(long, global = true)]
+    log: Option<String>,
+    /// Which source, if several are configured
+    #[arg(long, global = true, default_value = "main")]
+    source: String,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Relay rows until SIGTERM or Ctrl-C
+    Run,
+    /// Run a private Postgres, a private nats-server and the runtime, all in .avouch/
+    Dev(dev::Options),
+    /// Install the schema, or check it
+    #[command(subcommand)]
+    Schema(schema::Command),
+    /// Explain the configuration
+    #[command(subcommand)]
+    Config(inspect::ConfigCommand),
+    /// Show lag, owners, rates and what is held
+    Status {
+        /// As one JSON document
+        #[arg(long)]
+        json: bool,
+    },
+    /// Hold back a topic or a key: its messages wait, in order
+    Pause {
+        #[command(flatten)]
+        what: operate::What,
+        /// Why, for `avouch status` and the audit
+        #[arg(long)]
+        reason: Option<String>,
+    },
+    /// Let a paused topic or key go on
+    Resume {
+        #[command(flatten)]
+        what: operate::What,
+    },
+    /// List dead messages, oldest first
+    Dead {
+        /// At most so many
+        #[arg(long, default_value_t = 50)]
+        limit: i64,
+    },
+    /// Send dead messages again, as their next generation
+    Resend {
+        /// Message ids
+        #[arg(required = true)]
+        ids: Vec<uuid::Uuid>,
+    },
+    /// Give messages up that were not sent
+    Discard {
+        /// Message ids
+        #[arg(required = true)]
+        ids: Vec<uuid::Uuid>,
+        /// Why, for the audit
+        #[arg(long)]
+        reason: Option<String>,
+    },
+}
+
+/// Runs the command; errors go to standard error, in one line each.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let result = tokio::runtime::Runtime::new().map_err(anyhow::Error::from).and_then(|rt| rt.block_on(dispatch(cli)));
+    match result {
+        Ok(code) => code,
+        Err(e) => {
+            eprintln!("avouch: {e:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
+    let common = cli.common;
+    let done = |()| ExitCode::SUCCESS;
+    match cli.command {
+        Command::Run => {
+            let config = common.load()?;
+            logs::start(&config.log)?;
+            app::run(config, stop_on_signal()?, || {}).await.map(done)
+        }
+        Command::Dev(options) => {
+            let mut config = common.load()?;
+            if common.log.is_none() && config.log.filter == logs::Config::default().filter {
+                config.log.form = logs::Form::Human;
+            }
+            logs::start(&config.log)?;
+            dev::run(config, options, stop_on_signal()?).await.map(done)
+        }
+        Command::Schema(command) => schema::run(&common.target()?, command).await,
+        Command::Config(inspect::ConfigCommand::Check) => inspect::config(&common.load()?).map(done),
+        Command::Status { json } => inspect::status(&common.target()?, json).await.map(done),
+        Command::Pause { what, reason } => operate::pause(&common.target()?, &what, reason).await.map(done),
+        Command::Resume { what } => operate::resume(&common.target()?, &what).await,
+        Command::Dead { limit } => operate::dead(&common.target()?, limit).await.map(done),
+        Command::Resend { ids } => operate::resend(&common.target()?, &ids).await,
+        Command::Discard { ids, reason } => operate::discard(&common.target()?, &ids, reason).await,
+    }
+}
+
+impl Common {
+    fn load(&self) -> anyhow::Result<Config> {
+        let here = PathBuf::from("avouch.toml");
+        let file = self.config.clone().or_else(|| here.exists().then_some(here));
+        let mut config = Config::load(file.as_deref())?;
+        if let Some(url) = &self.database_url {
+            let url = Secret::new(url);
+            match config.source.get_mut(&self.source) {
+                Some(source) => source.url = url,
+                None => drop(config.source.insert(self.source.clone(), store::Config::of(url))),
+            }
+        }
+        if let Some(url) = &self.nats_url {
+            config.nats.url = Secret::new(url);
+        }
+        if let Some(filter) = &self.log {
+            config.log.filter.clone_from(filter);
+        }
+        Ok(config)
+    }
+
+    /// The database of the chosen source.
+    fn target(&self) -> anyhow::Result<Target> {
+        let config = self.load()?;
+        let source = config.source.get(&self.source).ok_or_else(|| {
+            anyhow::anyhow!(
+                "source {} is not configured: set [source.{0}] url in the file, AVOUCH_SOURCE__{}__URL, or --database-url",
+                self.source,
+                self.source.to_uppercase()
+            )
+        })?;
+        let timeout = std::time::Duration::from_millis(source.connect_timeout_ms);
+        Ok(Target::new(&source.url, &source.tls, "avouch cli", timeout)?)
+    }
+}
+
+/// Cancelled by SIGTERM and SIGINT. The second SIGINT ends the process the hard way.
+fn stop_on_signal() -> anyhow::Result<CancellationToken> {
+    let stop = CancellationToken::new();
+    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let cancel = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = term.recv() => tracing::info!("SIGTERM: stopping"),
+            _ = int.recv() => tracing::info!("stopping; Ctrl-C again to stop at once"),
+        }
+        cancel.cancel();
+        int.recv().await;
+        std::process::exit(130);
+    });
+    Ok(stop)
+}

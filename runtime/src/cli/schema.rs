@@ -1,0 +1,56 @@
+//! `avouch schema install|check`.
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+
+use crate::schema;
+use crate::store::connect::Target;
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Install or upgrade; repeating it changes nothing
+    Install {
+        /// Hash buckets of keys, fixed by the first install: the most runtimes that can share the work
+        #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
+        shards: Option<u16>,
+    },
+    /// Say what differs from a fresh install, and how to mend it
+    Check,
+    /// Print the file, for other migration tools
+    Print,
+}
+
+pub async fn run(target: &Target, command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Install { shards } => {
+            schema::install_at(target, shards).await?;
+            println!("the avouch schema is installed");
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Check => {
+            let difference = schema::check(target).await?;
+            if difference.is_none() {
+                println!("the avouch schema is as it should be");
+                return Ok(ExitCode::SUCCESS);
+            }
+            for line in &difference.missing {
+                println!("- missing or different: {line}");
+            }
+            for line in &difference.unexpected {
+                println!("+ not avouch's: {line}");
+            }
+            if !difference.missing.is_empty() {
+                println!(
+                    "`avouch schema install` makes functions, triggers, indexes and grants again as they should be."
+                );
+                println!("A missing column or constraint it cannot make: restore it by hand from schema.sql.");
+            }
+            Ok(ExitCode::FAILURE)
+        }
+        Command::Print => {
+            print!("{}", schema::SCHEMA);
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}

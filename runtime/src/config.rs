@@ -1,0 +1,244 @@
+//! The configuration: one strict TOML file, then `AVOUCH_…` variables, then flags. Read and validated once, at boot.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use figment::Figment;
+use figment::providers::{Env, Format, Toml};
+use serde::Deserialize;
+
+use crate::{broker, doorbell, logs, relay, shards, store, topics, upkeep};
+
+/// Everything that can be configured.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Databases with an outbox, by name.
+    pub source: BTreeMap<String, store::Config>,
+    /// The broker.
+    pub nats: broker::Config,
+    /// Streams, by name. Without any: `AVOUCH`, with subjects `msg.>`.
+    pub stream: BTreeMap<String, broker::streams::Config>,
+    /// The stream of topics that name none; needed when several streams are configured.
+    pub default_stream: Option<String>,
+    /// What single topics do differently.
+    pub topic: BTreeMap<String, topics::Config>,
+    /// Bury messages of topics that are not configured.
+    pub strict_topics: bool,
+    /// The relay.
+    pub relay: relay::Config,
+    /// The doorbell.
+    pub doorbell: doorbell::Config,
+    /// Shard ownership.
+    pub shards: shards::Config,
+    /// Retention.
+    pub upkeep: upkeep::Config,
+    /// Logging.
+    pub log: logs::Config,
+    /// This process's name in `avouch status`; default: host name and process id.
+    pub instance_name: Option<String>,
+    /// How long a stopping runtime waits for what is in flight.
+    pub grace_ms: u64,
+}
+
+/// Ten seconds: half of what container platforms grant by default is left for the rest.
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            source: BTreeMap::new(),
+            nats: broker::Config::default(),
+            stream: BTreeMap::new(),
+            default_stream: None,
+            topic: BTreeMap::new(),
+            strict_topics: false,
+            relay: relay::Config::default(),
+            doorbell: doorbell::Config::default(),
+            shards: shards::Config::default(),
+            upkeep: upkeep::Config::default(),
+            log: logs::Config::default(),
+            instance_name: None,
+            grace_ms: 10_000,
+        }
+    }
+}
+
+/// The stream that is used when none is configured.
+pub const DEFAULT_STREAM: &str = "AVOUCH";
+/// Variables that begin with `AVOUCH_` and configure something else: where the file is, and the servers of `avouch dev`.
+const NOT_SETTINGS: &[&str] = &["config", "postgres_bin", "nats_server"];
+
+/// What is wrong with a configuration, and where.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A key or a value that the configuration does not have.
+    #[error("{0}")]
+    Invalid(String),
+    /// The file is not there.
+    #[error("configuration file {0} cannot be read: {1}; name it with --config, or set AVOUCH_CONFIG")]
+    NoFile(String, std::io::Error),
+}
+
+impl Config {
+    /// Reads the file, if one is named, and the environment: `AVOUCH_SOURCE__MAIN__URL` overrides `source.main.url`.
+    pub fn load(file: Option<&Path>) -> Result<Self, Error> {
+        let mut figment = Figment::new();
+        if let Some(path) = file {
+            let text = std::fs::read_to_string(path).map_err(|e| Error::NoFile(path.display().to_string(), e))?;
+            figment = figment.merge(Toml::string(&text));
+        }
+        let variables = Env::prefixed("AVOUCH_").ignore(NOT_SETTINGS).split("__");
+        Self::from_figment(figment.merge(variables), file)
+    }
+
+    /// Reads a text alone, without the environment.
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        Self::from_figment(Figment::from(Toml::string(text)), None)
+    }
+
+    fn from_figment(figment: Figment, file: Option<&Path>) -> Result<Self, Error> {
+        let place = file.map_or_else(|| "the configuration".to_owned(), |f| f.display().to_string());
+        let config: Self = figment.extract().map_err(|errors| {
+            let texts: Vec<String> = errors.into_iter().map(|e| explain(&e, &place)).collect();
+            Error::Invalid(texts.join("\n"))
+        })?;
+        config.validate()?;
+        Ok(config)
+    }
+
+    /// The streams with the default one first.
+    pub fn streams(&self) -> Vec<(String, broker::streams::Config)> {
+        if self.stream.is_empty() {
+            return vec![(DEFAULT_STREAM.to_owned(), broker::streams::Config::default())];
+        }
+        let default = self.default_stream.clone().or_else(|| self.stream.keys().next().cloned());
+        let mut streams: Vec<_> = self.stream.iter().map(|(n, c)| (n.clone(), c.clone())).collect();
+        streams.sort_by_key(|(name, _)| Some(name) != default.as_ref());
+        streams
+    }
+
+    /// What the relay needs to know of topics.
+    pub fn topics(&self) -> Result<topics::Topics, Error> {
+        let targets = self
+            .streams()
+            .into_iter()
+            .map(|(stream, c)| topics::Target { stream, prefix: format!("{}.", c.subject_prefix) });
+        topics::Topics::new(self.topic.clone(), targets.collect(), self.strict_topics)
+            .map_err(|e| Error::Invalid(e.to_string()))
+    }
+
+    fn validate(&self) -> Result<(), Error> {
+        let mut wrong = Vec::new();
+        let mut check = |fine: bool, text: &str| {
+            if !fine {
+                wrong.push(text.to_owned());
+            }
+        };
+        check(
+            self.stream.len() < 2 || self.default_stream.is_some(),
+            "several streams are configured: name the default one, default_stream = \"…\"",
+        );
+        let known =
+            |name: &String| self.stream.contains_key(name) || (self.stream.is_empty() && name == DEFAULT_STREAM);
+        check(
+            self.default_stream.as_ref().is_none_or(known),
+            "default_stream names a stream that is not configured: add [stream.NAME]",
+        );
+        let mut prefixes = std::collections::BTreeSet::new();
+        for (name, stream) in self.streams() {
+            let tokens = stream
+                .subject_prefix
+                .split('.')
+                .all(|t| !t.is_empty() && t.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'));
+            check(
+                tokens,
+                &format!(
+                    "stream.{name}.subject_prefix: write tokens of letters, digits, - and _ with dots between them"
+                ),
+            );
+            check(
+                prefixes.insert(stream.subject_prefix.clone()),
+                &format!("stream.{name}.subject_prefix is another stream's too: their subjects must not overlap"),
+            );
+            check((1..=5).contains(&stream.replicas), &format!("stream.{name}.replicas: from 1 to 5"));
+            let window_fits = stream.duplicate_window_s > 0
+                && (stream.max_age_s == 0 || stream.duplicate_window_s <= stream.max_age_s);
+            check(window_fits, &format!("stream.{name}.duplicate_window_s: more than 0 and at most max_age_s"));
+        }
+        for (topic, config) in &self.topic {
+            check(
+                config.rate_per_s != Some(0),
+                &format!("topic.\"{topic}\".rate_per_s: at least 1; to stop a topic: avouch pause topic {topic}"),
+            );
+        }
+        let relay = &self.relay;
+        check(relay.rows_max >= 64, "relay.rows_max: at least 64");
+        check(relay.bytes_max >= 1 << 20, "relay.bytes_max: at least 1048576");
+        check(relay.key_rows_max >= 4, "relay.key_rows_max: at least 4");
+        check((1..=10_000).contains(&relay.read_rows_max), "relay.read_rows_max: from 1 to 10000");
+        check((1..=30_000).contains(&relay.in_flight_max), "relay.in_flight_max: from 1 to 30000");
+        check((1..=30_000).contains(&relay.mark_rows_max), "relay.mark_rows_max: from 1 to 30000");
+        for (name, ms) in [
+            ("relay.ack_timeout_ms", relay.ack_timeout_ms),
+            ("relay.retry_first_ms", relay.retry_first_ms),
+            ("relay.retry_max_ms", relay.retry_max_ms),
+            ("relay.poll_max_ms", relay.poll_max_ms),
+            ("relay.safety_poll_ms", relay.safety_poll_ms),
+            ("upkeep.every_ms", self.upkeep.every_ms),
+        ] {
+            check(ms > 0, &format!("{name}: at least 1"));
+        }
+        check(self.shards.lease_ms >= 500, "shards.lease_ms: at least 500");
+        check((100..=600_000).contains(&self.doorbell.heartbeat_ms), "doorbell.heartbeat_ms: from 100 to 600000");
+        if wrong.is_empty() { Ok(()) } else { Err(Error::Invalid(wrong.join("\n"))) }
+    }
+}
+
+/// One fault: where it stands, what it is.
+fn explain(error: &figment::Error, place: &str) -> String {
+    let from_env = error.metadata.as_ref().is_some_and(|m| m.name.contains("environment"));
+    let place = if from_env { "an AVOUCH_ variable" } else { place };
+    let path = error.path.join(".");
+    if path.is_empty() { format!("{place}: {}", error.kind) } else { format!("{place}, {path}: {}", error.kind) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(text: &str) -> String {
+        Config::parse(text).expect_err("must be refused").to_string()
+    }
+
+    #[test]
+    fn empty_configuration_has_the_documented_defaults() {
+        let config = Config::parse("").expect("is valid");
+        assert_eq!(config.streams()[0].0, "AVOUCH");
+        assert_eq!(config.streams()[0].1.subject_prefix, "msg");
+    }
+
+    #[test]
+    fn unknown_keys_are_refused_at_every_level() {
+        assert!(refused("strict_topic = true").contains("strict_topic"));
+        assert!(refused("[relay]\nrows = 3").contains("rows"));
+        assert!(refused("[source.main]\nurl = \"x\"\nuser = \"y\"").contains("user"));
+        assert!(refused("[topic.\"a.b\"]\nrate = 1").contains("rate"));
+    }
+
+    #[test]
+    fn every_fault_is_told_at_once() {
+        let text = refused("grace_ms = 1\n[relay]\nrows_max = 1\nkey_rows_max = 1");
+        assert!(text.contains("rows_max") && text.contains("key_rows_max"), "{text}");
+    }
+
+    #[test]
+    fn several_streams_need_a_default_and_prefixes_of_their_own() {
+        assert!(
+            refused("[stream.A]\nsubject_prefix = \"a\"\n[stream.B]\nsubject_prefix = \"b\"")
+                .contains("default_stream")
+        );
+        assert!(refused("default_stream = \"A\"\n[stream.A]\n[stream.B]").contains("overlap"));
+        let config =
+            Config::parse("default_stream = \"B\"\n[stream.A]\nsubject_prefix = \"a\"\n[stream.B]").expect("is valid");
+        assert_eq!(config.streams()[0].0, "B");
+    }
+}

@@ -1,0 +1,25 @@
+//! The Avouch runtime: committed outbox rows reach NATS JetStream, in the order of their keys, at least once.
+//!
+//! A thin library for the binary `avouch`, the tests and the examples; its Rust API is not a contract.
+
+pub mod message;
+
+pub mod lifecycle;
+pub mod topics;
+pub mod window;
+
+pub mod broker;
+pub mod doorbell;
+pub mod secret;
+pub mod store;
+
+pub mod relay;
+pub mod shards;
+pub mod upkeep;
+
+pub mod app;
+pub mod cli;
+pub mod config;
+pub mod dev;
+pub mod logs;
+pub mod schema;

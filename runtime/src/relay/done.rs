@@ -1,0 +1,242 @@
+//! What comes back from the database and the broker, and what follows from it.
+
+use std::time::{Duration, Instant};
+
+use super::{Attention, Relay};
+use crate::broker;
+use crate::doorbell::Sleep;
+use crate::message::Message;
+use crate::store::Error;
+use crate::window::{Holds, Mark};
+
+/// A finished piece of work.
+pub enum Done {
+    Read(Result<Vec<(usize, Message)>, Error>),
+    LookedBack { took: Duration, result: Result<Vec<(usize, u16, i64)>, Error> },
+    Marked { marks: Vec<Mark>, result: Result<u64, Error> },
+    Buried { seq: i64, parked: Option<String>, result: Result<bool, Error> },
+    Held { seq: i64, stream: usize, stream_seq: u64, result: Result<bool, broker::Error> },
+    Regenerated { seq: i64, result: Result<bool, Error> },
+    Opened { stream: usize, result: Result<i32, String> },
+    Released { result: Result<(u64, Option<Duration>), Error> },
+    Holds { burials: u64, result: Result<Holds, Error> },
+    Slept(Sleep),
+}
+
+/// A look from the beginning that took long is repeated no sooner than this many times its length.
+const SWEEP_PAUSE_FACTOR: u32 = 20;
+
+impl Relay {
+    /// Takes one finished piece of work.
+    pub(super) fn take(&mut self, done: Done) {
+        match done {
+            Done::Read(result) => self.read(result),
+            Done::LookedBack { took, result } => self.looked_back(took, result),
+            Done::Marked { marks, result } => self.marked(marks, result),
+            Done::Buried { seq, parked, result } => self.buried(seq, parked, result),
+            Done::Held { seq, stream, stream_seq, result } => self.held(seq, stream, stream_seq, result),
+            Done::Regenerated { seq, result } => self.regenerated(seq, result),
+            Done::Opened { stream, result } => self.opened(stream, result),
+            Done::Released { result } => {
+                self.due_asked = false;
+                match self.database(result) {
+                    Some((released, due)) => self.due_again(released, due),
+                    None => self.due_at = self.later(),
+                }
+            }
+            Done::Holds { burials, result } => self.learned_holds(burials, result),
+            Done::Slept(sleep) => self.slept(sleep),
+        }
+    }
+
+    fn read(&mut self, result: Result<Vec<(usize, Message)>, Error>) {
+        self.reading = false;
+        let Some(rows) = self.database(result) else {
+            self.window.read_ended();
+            if self.attention == Attention::LastLook {
+                self.awake();
+            }
+            return;
+        };
+        let now = Instant::now();
+        let admitted = self.window.admit(rows, now);
+        if admitted > 0 {
+            if self.attention != Attention::Awake {
+                self.awake();
+            }
+            self.pace.rows(admitted, now);
+        } else {
+            self.pace.nothing(now);
+            if self.attention == Attention::LastLook {
+                self.attention = Attention::Asleep;
+            }
+        }
+    }
+
+    fn looked_back(&mut self, took: Duration, result: Result<Vec<(usize, u16, i64)>, Error>) {
+        self.looking_back = false;
+        if std::mem::take(&mut self.sweeping) {
+            self.sweep_at = self.sweep_at.max(Instant::now() + took * SWEEP_PAUSE_FACTOR);
+        }
+        if let Some(found) = self.database(result)
+            && self.window.looked_back(&found)
+        {
+            self.awake();
+        }
+    }
+
+    fn marked(&mut self, marks: Vec<Mark>, result: Result<u64, Error>) {
+        self.marking = false;
+        let Some(touched) = self.database(result) else {
+            self.window.return_marks(marks);
+            return;
+        };
+        let lost = u64::try_from(marks.len()).unwrap_or(u64::MAX).saturating_sub(touched);
+        if lost > 0 {
+            tracing::info!(
+                lost,
+                of = marks.len(),
+                "marks that came too late: another owner, an operator, or an earlier try was first"
+            );
+        }
+        self.window.settled(marks.into_iter().map(|m| m.seq));
+        if std::mem::take(&mut self.full) {
+            self.pace.now(Instant::now());
+        }
+        self.report();
+    }
+
+    fn buried(&mut self, seq: i64, parked: Option<String>, result: Result<bool, Error>) {
+        let Some(is_dead) = self.database(result) else {
+            self.window.unsettled(seq);
+            return;
+        };
+        if let Some(key) = parked.filter(|_| is_dead) {
+            self.burials += 1;
+            let mut holds = self.window.holds().clone();
+            holds.keys.insert(key);
+            self.window.hold(holds);
+        }
+        self.window.settled([seq]);
+    }
+
+    fn held(&mut self, seq: i64, stream: usize, stream_seq: u64, result: Result<bool, broker::Error>) {
+        match result {
+            Ok(true) => self.mark(seq, stream, stream_seq),
+            Ok(false) => self.next_generation(seq),
+            Err(e) => {
+                self.window.retry(seq);
+                self.trouble(stream, &e.to_string());
+            }
+        }
+    }
+
+    fn next_generation(&mut self, seq: i64) {
+        let Some((message, _)) = self.window.message(seq) else { return };
+        let (generation, shard, id) = (message.generation, message.shard, message.id);
+        let Some(owned) = self.owned_of(shard) else { return };
+        if !self.window.settling(seq) {
+            return;
+        }
+        tracing::warn!(%id, generation, "the broker remembers this id and holds no message: sending the next generation");
+        let store = self.parts.store.clone();
+        self.work.push(Box::pin(async move {
+            let result = store.next_generation(owned, seq, generation).await;
+            Done::Regenerated { seq, result }
+        }));
+    }
+
+    fn regenerated(&mut self, seq: i64, result: Result<bool, Error>) {
+        match self.database(result) {
+            Some(true) => self.window.regenerated(seq),
+            Some(false) => self.window.settled([seq]),
+            None => self.window.unsettled(seq),
+        }
+    }
+
+    fn opened(&mut self, stream: usize, result: Result<i32, String>) {
+        match result {
+            Ok(id) => {
+                self.gates[stream].opened(id);
+                self.window.open_stream(stream);
+                self.awake();
+            }
+            Err(why) => self.trouble(stream, &why),
+        }
+    }
+
+    fn learned_holds(&mut self, burials: u64, result: Result<Holds, Error>) {
+        self.holds_asked = false;
+        let Some(holds) = self.database(result) else {
+            self.holds_at = self.later();
+            return;
+        };
+        if burials != self.burials {
+            return;
+        }
+        let news = holds != *self.window.holds();
+        self.window.hold(holds);
+        if news || !self.holds_known {
+            self.awake();
+        }
+        self.holds_known = true;
+        self.holds_at = self.later();
+    }
+
+    fn slept(&mut self, sleep: Sleep) {
+        if self.attention != Attention::FallingAsleep {
+            // Something woke it in between, and gave K back.
+            return;
+        }
+        match sleep {
+            Sleep::Granted => {
+                self.attention = Attention::LastLook;
+                self.refusals = 0;
+                // A delayed row that came while the relay was awake did not ring.
+                self.due_at = Instant::now();
+            }
+            Sleep::Refused | Sleep::Deaf => {
+                let wait = Duration::from_millis(1) * 2u32.saturating_pow(self.refusals.min(10));
+                self.refusals = self.refusals.saturating_add(1);
+                self.attention = Attention::Awake;
+                self.sleep_at = Instant::now() + wait.min(Duration::from_millis(self.config.poll_max_ms));
+            }
+        }
+    }
+
+    /// A result of the database; trouble with it pauses all of its work for a while, and is logged when it begins and ends.
+    fn database<T>(&mut self, result: Result<T, Error>) -> Option<T> {
+        match result {
+            Ok(value) => {
+                self.store_backoff.succeeded();
+                if self.store_trouble.take().is_some() {
+                    tracing::info!("the database answers again");
+                    self.report();
+                }
+                Some(value)
+            }
+            Err(e) => {
+                let text = e.to_string();
+                if self.store_trouble.as_deref() != Some(&text) {
+                    match e {
+                        Error::Retry(_) => tracing::warn!(error = text, "trouble with the database; trying again"),
+                        Error::Fatal(_) => tracing::error!(
+                            error = text,
+                            "the database refuses; `avouch schema check` says what to mend"
+                        ),
+                    }
+                }
+                if self.store_silent_until.is_none() {
+                    self.store_silent_until = Some(Instant::now() + self.store_backoff.failed());
+                }
+                self.store_trouble = Some(text);
+                self.report();
+                None
+            }
+        }
+    }
+
+    fn later(&self) -> Instant {
+        Instant::now() + Duration::from_millis(self.config.safety_poll_ms)
+    }
+}

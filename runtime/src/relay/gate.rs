@@ -1,0 +1,164 @@
+//! Whether a stream may be sent to. After trouble it is opened again, and tried with one message first. Pure.
+
+use std::time::{Duration, Instant};
+
+use crate::lifecycle::Backoff;
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum State {
+    /// Nothing is sent until then.
+    Closed {
+        until: Instant,
+    },
+    /// The broker is being asked for the stream.
+    Opening,
+    /// One message is sent, to see.
+    Trial {
+        seq: Option<i64>,
+    },
+    Open,
+}
+
+/// One stream's gate.
+#[derive(Debug)]
+pub struct Gate {
+    state: State,
+    backoff: Backoff,
+    stream: Option<i32>,
+    trouble: Option<String>,
+}
+
+impl Gate {
+    /// A gate that wants to be opened now.
+    pub fn new(backoff: Backoff, now: Instant) -> Self {
+        Self { state: State::Closed { until: now }, backoff, stream: None, trouble: None }
+    }
+
+    /// The stream incarnation's number, once it was opened.
+    pub fn stream(&self) -> Option<i32> {
+        self.stream
+    }
+
+    /// Why it is not open.
+    pub fn trouble(&self) -> Option<&str> {
+        self.trouble.as_deref()
+    }
+
+    /// True if the stream should be asked for now; it then counts as being asked.
+    pub fn wants_opening(&mut self, now: Instant) -> bool {
+        let due = matches!(self.state, State::Closed { until } if until <= now);
+        if due {
+            self.state = State::Opening;
+        }
+        due
+    }
+
+    /// When it wants to be opened next.
+    pub fn due(&self) -> Option<Instant> {
+        match self.state {
+            State::Closed { until } => Some(until),
+            _ => None,
+        }
+    }
+
+    /// The stream is there.
+    pub fn opened(&mut self, stream: i32) {
+        self.stream = Some(stream);
+        self.state = State::Trial { seq: None };
+    }
+
+    /// True if this message may be sent now.
+    pub fn admits(&self) -> bool {
+        matches!(self.state, State::Open | State::Trial { seq: None })
+    }
+
+    /// A message was sent.
+    pub fn sent(&mut self, seq: i64) {
+        if self.state == (State::Trial { seq: None }) {
+            self.state = State::Trial { seq: Some(seq) };
+        }
+    }
+
+    /// A message was answered by other than trouble. Returns true if that ended trouble.
+    pub fn succeeded(&mut self) -> bool {
+        let ended = matches!(self.state, State::Trial { .. });
+        if ended {
+            self.state = State::Open;
+            self.backoff.succeeded();
+        }
+        self.trouble.take().is_some() && ended
+    }
+
+    /// The message on trial left the window without an answer: another may be tried.
+    pub fn abandoned(&mut self, gone: impl Fn(i64) -> bool) {
+        if let State::Trial { seq: Some(seq) } = self.state
+            && gone(seq)
+        {
+            self.state = State::Trial { seq: None };
+        }
+    }
+
+    /// Something keeps messages from the stream. Returns true if that is news.
+    pub fn failed(&mut self, why: &str, now: Instant) -> bool {
+        if matches!(self.state, State::Closed { .. }) {
+            return false;
+        }
+        let wait = self.backoff.failed();
+        self.state = State::Closed { until: now + wait };
+        let is_news = self.trouble.as_deref() != Some(why);
+        self.trouble = Some(why.to_owned());
+        is_news
+    }
+
+    /// The connection is gone or back: whatever was the case, the stream must be asked for again after `wait`.
+    pub fn reset(&mut self, why: Option<&str>, wait: Duration, now: Instant) {
+        self.state = State::Closed { until: now + wait };
+        self.trouble = why.map(str::to_owned).or(self.trouble.take());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gate(now: Instant) -> Gate {
+        Gate::new(Backoff::new(Duration::from_millis(100), Duration::from_secs(1)), now)
+    }
+
+    #[test]
+    fn after_trouble_one_message_is_tried_first() {
+        let now = Instant::now();
+        let mut gate = gate(now);
+        assert!(!gate.admits());
+        assert!(gate.wants_opening(now) && !gate.wants_opening(now));
+        gate.opened(7);
+        assert!(gate.admits());
+        gate.sent(1);
+        assert!(!gate.admits());
+        gate.succeeded();
+        assert!(gate.admits());
+        gate.sent(2);
+        assert!(gate.admits());
+    }
+
+    #[test]
+    fn trouble_is_news_once_and_waits_longer_each_time() {
+        let now = Instant::now();
+        let mut gate = gate(now);
+        let mut open = |gate: &mut Gate, at| {
+            assert!(gate.wants_opening(at));
+            gate.opened(7);
+        };
+        open(&mut gate, now);
+        assert!(gate.failed("full", now));
+        assert_eq!(gate.due(), Some(now + Duration::from_millis(100)));
+        assert!(!gate.failed("full", now), "a second answer of the same burst");
+        let later = now + Duration::from_secs(1);
+        open(&mut gate, later);
+        assert!(!gate.failed("full", later), "the same trouble is no news");
+        assert_eq!(gate.due(), Some(later + Duration::from_millis(200)));
+        open(&mut gate, later + Duration::from_secs(1));
+        assert!(gate.succeeded(), "trouble ended");
+        assert_eq!(gate.trouble(), None);
+    }
+}

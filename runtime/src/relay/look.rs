@@ -1,0 +1,168 @@
+//! When to read, when to look back, when to sleep, and the chores in between.
+
+use std::time::{Duration, Instant};
+
+use super::{Attention, DUE_EVERY, Done, LOOK_BACK_EVERY, RELEASE_ROWS, Relay};
+use crate::doorbell::Rung;
+use crate::store::Owned;
+
+impl Relay {
+    /// Somebody rang.
+    pub(super) fn wake(&mut self, rung: Rung) {
+        self.sweep_now |= rung.late;
+        if rung.holds {
+            self.holds_at = Instant::now();
+        }
+        self.due_at = Instant::now();
+        self.awake();
+    }
+
+    /// Gives K back, if it is held, and reads at once.
+    pub(super) fn awake(&mut self) {
+        if self.attention != Attention::Awake {
+            self.parts.doorbell.wake_up();
+        }
+        self.attention = Attention::Awake;
+        self.pace.now(Instant::now());
+    }
+
+    /// Reads on, if it is time and there is room.
+    pub(super) fn start_reading(&mut self, now: Instant) {
+        let is_time = match self.attention {
+            Attention::Awake => self.pace.next() <= now,
+            Attention::LastLook => true,
+            Attention::FallingAsleep | Attention::Asleep => false,
+        };
+        if !is_time || self.reading || !self.may_work(now) || !self.holds_known {
+            return;
+        }
+        let asks = self.window.plan_read(now);
+        if asks.is_empty() {
+            // Full, closed, or without shards: what changes that reads at once.
+            self.full = true;
+            self.pace.wait(now);
+            if self.attention == Attention::LastLook {
+                self.awake();
+            }
+            return;
+        }
+        self.reading = true;
+        let (store, only, left_out) = (self.parts.store.clone(), self.only.clone(), self.left_out());
+        let bytes_max = i64::try_from(self.config.bytes_max / 2 / asks.len()).unwrap_or(i64::MAX);
+        self.work.push(Box::pin(async move { Done::Read(store.read_ready(&asks, &only, &left_out, bytes_max).await) }));
+    }
+
+    /// Marks what the broker holds, as much as has gathered.
+    pub(super) fn start_marking(&mut self) {
+        if self.marking || self.window.marks() == 0 || self.store_silent_until.is_some() {
+            return;
+        }
+        self.marking = true;
+        let marks = self.window.take_marks(self.config.mark_rows_max);
+        let owned: Vec<Owned> = self.owned.iter().chain(&self.leaving).copied().collect();
+        let store = self.parts.store.clone();
+        self.work.push(Box::pin(async move {
+            let result = store.mark_sent(&owned, &marks).await;
+            Done::Marked { marks, result }
+        }));
+    }
+
+    /// Looks back, releases what is due, and learns what is held.
+    pub(super) fn start_chores(&mut self, now: Instant) {
+        if !self.may_work(now) {
+            return;
+        }
+        self.start_looking_back(now);
+        if !self.due_asked && self.due_at <= now {
+            self.due_asked = true;
+            let store = self.parts.store.clone();
+            self.work.push(Box::pin(async move {
+                let released = store.release_due(RELEASE_ROWS).await;
+                Done::Released {
+                    result: match released {
+                        Ok(count) => store.next_due().await.map(|due| (count, due)),
+                        Err(e) => Err(e),
+                    },
+                }
+            }));
+        }
+        if !self.holds_asked && self.holds_at <= now {
+            self.holds_asked = true;
+            let (store, burials) = (self.parts.store.clone(), self.burials);
+            self.work.push(Box::pin(async move { Done::Holds { burials, result: store.holds().await } }));
+        }
+    }
+
+    fn start_looking_back(&mut self, now: Instant) {
+        let sweep = self.sweep_now || self.sweep_at <= now;
+        let short = self.look_back_at <= now && !self.window.is_empty();
+        if self.looking_back || !(sweep || short) || !self.holds_known {
+            return;
+        }
+        self.sweep_now = false;
+        let asks = self.window.plan_look_back(sweep, now);
+        if sweep {
+            self.sweep_at = now + Duration::from_millis(self.config.safety_poll_ms);
+            // A sleeping relay looks at the newest rows too, in case nobody rang.
+            self.pace.now(now);
+            if self.attention == Attention::Asleep {
+                self.attention = Attention::LastLook;
+            }
+        }
+        self.look_back_at = now + LOOK_BACK_EVERY;
+        if asks.is_empty() {
+            return;
+        }
+        self.looking_back = true;
+        self.sweeping = sweep;
+        let (store, only, left_out) = (self.parts.store.clone(), self.only.clone(), self.left_out());
+        self.work.push(Box::pin(async move {
+            let result = store.look_back(&asks, &only, &left_out).await;
+            Done::LookedBack { took: now.elapsed(), result }
+        }));
+    }
+
+    /// Asks for K when nothing is left to do.
+    pub(super) fn start_sleeping(&mut self, now: Instant) {
+        let is_idle =
+            self.window.is_empty() && !self.reading && !self.looking_back && !self.sweep_now && !self.owned.is_empty();
+        if self.attention != Attention::Awake
+            || !is_idle
+            || !self.may_work(now)
+            || now < self.sleep_at
+            || !self.pace.may_sleep(now)
+        {
+            return;
+        }
+        self.attention = Attention::FallingAsleep;
+        let shards: Vec<u16> = self.owned.iter().map(|o| o.shard).collect();
+        let asked = self.parts.doorbell.fall_asleep(&shards);
+        self.work.push(Box::pin(async move { Done::Slept(asked.await) }));
+    }
+
+    /// Working needs a lease, a database, and no stop.
+    pub(super) fn may_work(&self, now: Instant) -> bool {
+        !self.stopping && now < self.valid_until && self.store_silent_until.is_none()
+    }
+
+    fn left_out(&self) -> Vec<String> {
+        self.parts.topics.not_in_main(&self.window.holds().topics)
+    }
+
+    pub(super) fn due_again(&mut self, released: u64, due: Option<Duration>) {
+        let now = Instant::now();
+        let soon = now
+            + if self.attention == Attention::Awake {
+                DUE_EVERY
+            } else {
+                Duration::from_millis(self.config.safety_poll_ms)
+            };
+        self.due_at = due.map_or(soon, |wait| (now + wait).min(soon));
+        if released > 0 {
+            self.awake();
+            if released == RELEASE_ROWS.unsigned_abs() {
+                self.due_at = now;
+            }
+        }
+    }
+}

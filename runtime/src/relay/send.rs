@@ -1,0 +1,218 @@
+//! Sending, and what the broker's answers do to messages and gates.
+
+use std::time::{Duration, Instant};
+
+use super::{Done, IN_PROCESS_WAIT, Relay, SEND_BURST};
+use crate::broker::{Refusal, Reply};
+use crate::lifecycle::Answer;
+use crate::store::Owned;
+use crate::topics::OnDead;
+
+impl Relay {
+    /// Hands what may go to the connection, up to a burst. Returns true if there is more.
+    pub(super) async fn send(&mut self, now: Instant) -> bool {
+        if self.stopping || now >= self.valid_until {
+            return false;
+        }
+        let mut burst = SEND_BURST;
+        for feed in 0..self.only.len() {
+            self.rate_waits[feed] = None;
+            while self.window.in_flight() < self.config.in_flight_max && self.gates[self.stream_of(feed)].admits() {
+                if burst == 0 {
+                    return true;
+                }
+                let Some(seq) = self.window.next_sendable(feed) else { break };
+                if let Some(Err(at)) = self.buckets[feed].as_mut().map(|b| b.take(now)) {
+                    self.rate_waits[feed] = Some(at);
+                    self.window.put_back(seq);
+                    break;
+                }
+                self.send_one(feed, seq, now).await;
+                burst -= 1;
+            }
+        }
+        false
+    }
+
+    async fn send_one(&mut self, feed: usize, seq: i64, now: Instant) {
+        let Some((message, _)) = self.window.message(seq) else { return };
+        if let Some(reason) = self.parts.topics.refusal(&message.topic) {
+            self.bury(seq, reason);
+            return;
+        }
+        let subject = self.parts.topics.subject(feed, &message.topic);
+        match self.parts.broker.publish(&subject, message).await {
+            Ok(()) => {
+                self.window.sent(seq, now);
+                let stream = self.stream_of(feed);
+                self.gates[stream].sent(seq);
+            }
+            Err(Refusal::Permanent(reason)) => self.bury(seq, reason),
+            Err(Refusal::Broker(why)) => {
+                self.window.put_back(seq);
+                self.trouble(self.stream_of(feed), &why);
+            }
+        }
+    }
+
+    /// Takes the broker's answers.
+    pub(super) fn take_replies(&mut self, replies: Vec<Reply>) {
+        for Reply { seq, generation, answer } in replies {
+            let Some((message, feed)) = self.window.message(seq) else { continue };
+            if message.generation != generation {
+                continue;
+            }
+            let stream = self.stream_of(feed);
+            match answer {
+                Answer::Stored { stream: name, stream_seq, duplicate } => {
+                    self.stored(seq, stream, &name, stream_seq, duplicate);
+                }
+                Answer::InProcess => self.in_process.push((Instant::now() + IN_PROCESS_WAIT, seq)),
+                Answer::Refused(reason) => {
+                    self.gate_succeeded(stream);
+                    self.bury(seq, reason);
+                }
+                Answer::Unavailable(why) => {
+                    self.window.retry(seq);
+                    self.trouble(stream, &why);
+                }
+            }
+        }
+    }
+
+    fn stored(&mut self, seq: i64, stream: usize, name: &str, stream_seq: u64, duplicate: bool) {
+        let expected = &self.parts.streams[stream].name;
+        if name != expected {
+            let why =
+                format!("its subjects are taken by stream {name}: point the topic there, or correct subject_prefix");
+            self.window.retry(seq);
+            self.trouble(stream, &why);
+            return;
+        }
+        self.gate_succeeded(stream);
+        if duplicate {
+            self.look_at_what_is_held(seq, stream, stream_seq);
+        } else {
+            self.mark(seq, stream, stream_seq);
+        }
+    }
+
+    /// The broker holds it: it may be marked.
+    pub(super) fn mark(&mut self, seq: i64, stream: usize, stream_seq: u64) {
+        let (Some(id), Ok(stream_seq)) = (self.gates[stream].stream(), i64::try_from(stream_seq)) else { return };
+        if self.window.stored(seq, id, stream_seq) {
+            self.sent_total += 1;
+        }
+    }
+
+    /// After a purge, the server claims a duplicate that it does not hold.
+    fn look_at_what_is_held(&mut self, seq: i64, stream: usize, stream_seq: u64) {
+        let Some((message, _)) = self.window.message(seq) else { return };
+        let (msg_id, handle) = (message.msg_id(), self.parts.streams[stream].clone());
+        self.work.push(Box::pin(async move {
+            let result = handle.holds(stream_seq, &msg_id).await;
+            Done::Held { seq, stream, stream_seq, result }
+        }));
+    }
+
+    /// The message can never be sent as it is.
+    pub(super) fn bury(&mut self, seq: i64, reason: String) {
+        let Some((message, _)) = self.window.message(seq) else { return };
+        let (shard, key) = (message.shard, message.key.as_deref().map(str::to_owned));
+        let parks = self.parts.topics.on_dead(&message.topic) == OnDead::Park;
+        let (id, topic) = (message.id, message.topic.clone());
+        let Some(owned) = self.owned_of(shard) else { return };
+        if !self.window.settling(seq) {
+            return;
+        }
+        tracing::error!(%id, topic = &*topic, reason, parks_key = parks, "a message is dead: correct the cause, then resend or discard it");
+        let store = self.parts.store.clone();
+        let parked = key.filter(|_| parks);
+        self.work.push(Box::pin(async move {
+            let result = store.bury(owned, seq, &reason, parks).await;
+            Done::Buried { seq, parked, result }
+        }));
+    }
+
+    /// What has flown too long is sent again; what was in process is asked for again.
+    pub(super) fn time_out(&mut self, now: Instant) {
+        let timeout = Duration::from_millis(self.config.ack_timeout_ms);
+        let overdue = now.checked_sub(timeout).map_or_else(Vec::new, |before| self.window.overdue(before));
+        for seq in overdue {
+            let Some((_, feed)) = self.window.message(seq) else { continue };
+            self.window.retry(seq);
+            self.trouble(self.stream_of(feed), &format!("no PubAck within {} ms", self.config.ack_timeout_ms));
+        }
+        let (due, later) =
+            std::mem::take(&mut self.in_process).into_iter().partition::<Vec<_>, _>(|(at, _)| *at <= now);
+        self.in_process = later;
+        for (_, seq) in due {
+            self.window.retry(seq);
+        }
+    }
+
+    /// Asks for the streams whose gates want to be opened.
+    pub(super) fn open_gates(&mut self, now: Instant, is_connected: bool) {
+        for (stream, gate) in self.gates.iter_mut().enumerate() {
+            let window = &self.window;
+            gate.abandoned(|seq| window.message(seq).is_none());
+            if !is_connected || self.stopping || !gate.wants_opening(now) {
+                continue;
+            }
+            let (handle, store) = (self.parts.streams[stream].clone(), self.parts.store.clone());
+            self.work.push(Box::pin(async move {
+                let result = match handle.open().await {
+                    Ok(created) => store.stream_id(&handle.name, created).await.map_err(|e| e.to_string()),
+                    Err(e) => Err(e.to_string()),
+                };
+                Done::Opened { stream, result }
+            }));
+        }
+    }
+
+    /// The connection was lost or is back: what flew is sent again, as soon as its stream has been seen.
+    pub(super) fn connection_changed(&mut self, is_connected: bool) {
+        let now = Instant::now();
+        for seq in self.window.overdue(now) {
+            self.window.retry(seq);
+        }
+        let why = (!is_connected).then_some("not connected to NATS");
+        match why {
+            Some(_) => tracing::warn!("the connection to NATS is lost: rows wait in the database"),
+            None => tracing::info!("connected to NATS"),
+        }
+        for (stream, gate) in self.gates.iter_mut().enumerate() {
+            gate.reset(why, Duration::ZERO, now);
+            self.window.close_stream(stream);
+        }
+        self.report();
+    }
+
+    /// Nothing goes to this stream for a while.
+    pub(super) fn trouble(&mut self, stream: usize, why: &str) {
+        if self.gates[stream].failed(why, Instant::now()) {
+            tracing::warn!(
+                stream = self.parts.streams[stream].name,
+                why,
+                "cannot send; trying again, no attempt is counted"
+            );
+        }
+        self.window.close_stream(stream);
+        self.report();
+    }
+
+    fn gate_succeeded(&mut self, stream: usize) {
+        if self.gates[stream].succeeded() {
+            tracing::info!(stream = self.parts.streams[stream].name, "sending again");
+            self.report();
+        }
+    }
+
+    pub(super) fn stream_of(&self, feed: usize) -> usize {
+        self.parts.topics.feeds()[feed].stream
+    }
+
+    pub(super) fn owned_of(&self, shard: u16) -> Option<Owned> {
+        self.owned.iter().chain(&self.leaving).find(|o| o.shard == shard).copied()
+    }
+}

@@ -1,0 +1,193 @@
+//! Which shards this instance owns: a lease renewed by heartbeats, a fair share, take-over of the dead.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde::Deserialize;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::store::{Error, Owned, Report, Share, Store};
+
+/// `[shards]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// How long a silent instance keeps its shards. Renewed three times in this time.
+    pub lease_ms: u64,
+}
+
+/// Longer than a pause of the machine, shorter than anybody's patience.
+impl Default for Config {
+    fn default() -> Self {
+        Self { lease_ms: 6_000 }
+    }
+}
+
+/// What the relay may work on.
+#[derive(Clone, Debug)]
+pub struct Ownership {
+    /// Shards to read, send and mark, with their epochs.
+    pub owned: Vec<Owned>,
+    /// Shards about to be given up: only what flies is still marked.
+    pub leaving: Vec<Owned>,
+    /// Nothing may be sent after this.
+    pub valid_until: Instant,
+}
+
+/// What the relay says of its work.
+#[derive(Clone, Debug, Default)]
+pub struct Progress {
+    /// Messages marked sent since the start.
+    pub sent_total: u64,
+    /// What keeps it from sending.
+    pub trouble: Option<String>,
+    /// Leaving shards of which nothing is under way any more.
+    pub left: BTreeSet<u16>,
+}
+
+/// The loop that keeps this instance's shards.
+pub struct Shards {
+    id: Uuid,
+    name: String,
+    lease: Duration,
+    store: Arc<Store>,
+    progress: watch::Receiver<Progress>,
+    ownership: watch::Sender<Ownership>,
+    leaving: BTreeSet<u16>,
+    last: Option<Sample>,
+    silent: bool,
+}
+
+struct Sample {
+    at: Instant,
+    sent_total: u64,
+    last_seq: i64,
+}
+
+impl Shards {
+    /// A loop for a fresh instance, and where it tells what is owned.
+    pub fn new(
+        config: &Config,
+        name: &str,
+        store: Arc<Store>,
+        progress: watch::Receiver<Progress>,
+    ) -> (Self, watch::Receiver<Ownership>) {
+        let nothing = Ownership { owned: Vec::new(), leaving: Vec::new(), valid_until: Instant::now() };
+        let (ownership, receiver) = watch::channel(nothing);
+        let shards = Self {
+            id: Uuid::now_v7(),
+            name: name.to_owned(),
+            lease: Duration::from_millis(config.lease_ms),
+            store,
+            progress,
+            ownership,
+            leaving: BTreeSet::new(),
+            last: None,
+            silent: false,
+        };
+        (shards, receiver)
+    }
+
+    /// Beats until `stop`, then signs off: the shards are free at once.
+    pub async fn run(mut self, stop: CancellationToken) {
+        while !stop.is_cancelled() {
+            let next = match self.pass().await {
+                Ok(()) => {
+                    if std::mem::take(&mut self.silent) {
+                        tracing::info!("the lease is renewed again");
+                    }
+                    self.lease / 3
+                }
+                Err(e) => {
+                    if !std::mem::replace(&mut self.silent, true) {
+                        tracing::warn!(error = %e, "the lease cannot be renewed: nothing is sent once it has run out");
+                    }
+                    self.lease / 12
+                }
+            };
+            let busy_again = async {
+                // Giving up a shard waits for its last mark, not for the next beat.
+                if self.leaving.is_empty() {
+                    std::future::pending::<()>().await;
+                }
+                while self.progress.changed().await.is_ok() {
+                    if !self.leaving.is_disjoint(&self.progress.borrow().left) {
+                        return;
+                    }
+                }
+                std::future::pending::<()>().await;
+            };
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = tokio::time::sleep(next) => {}
+                () = busy_again => {}
+            }
+        }
+        if let Err(e) = self.store.leave(self.id).await {
+            tracing::info!(error = %e, "could not sign off: the shards are free when the lease has run out");
+        }
+    }
+
+    /// One beat: renew, look, take or give.
+    pub async fn pass(&mut self) -> Result<(), Error> {
+        let beat_at = Instant::now();
+        let share = self.store.share(self.id).await?;
+        let report = self.report(beat_at, share.last_seq);
+        self.store.heartbeat(self.id, &self.name, self.lease, &report).await?;
+        let alive = share.alive.max(1);
+        let fair = share.shards.div_ceil(alive);
+        let mut owned = share.owned.clone();
+        if owned.len() < fair && self.store.acquire(self.id, fair - owned.len()).await? > 0 {
+            Share { owned, .. } = self.store.share(self.id).await?;
+            tracing::info!(shards = owned.len(), of = share.shards, instances = alive, "took shards");
+        }
+        let surplus = owned.len().saturating_sub(fair);
+        self.leaving = owned.iter().rev().take(surplus).map(|o| o.shard).collect();
+        self.tell(owned.clone(), beat_at);
+        self.give_up(owned, beat_at).await
+    }
+
+    /// Gives up the leaving shards of which the relay has said that they are at rest.
+    async fn give_up(&mut self, mut owned: Vec<Owned>, beat_at: Instant) -> Result<(), Error> {
+        let left = self.progress.borrow_and_update().left.clone();
+        let at_rest: Vec<u16> = self.leaving.intersection(&left).copied().collect();
+        if at_rest.is_empty() {
+            return Ok(());
+        }
+        self.store.give_up(self.id, &at_rest).await?;
+        tracing::info!(shards = at_rest.len(), "gave shards to another instance");
+        owned.retain(|o| !at_rest.contains(&o.shard));
+        self.leaving.retain(|s| !at_rest.contains(s));
+        self.tell(owned, beat_at);
+        Ok(())
+    }
+
+    /// The lease counts from before the heartbeat was sent, by this machine's monotonic clock.
+    fn tell(&self, owned: Vec<Owned>, beat_at: Instant) {
+        let (leaving, owned) = owned.into_iter().partition(|o| self.leaving.contains(&o.shard));
+        self.ownership.send_replace(Ownership { owned, leaving, valid_until: beat_at + self.lease });
+    }
+
+    fn report(&mut self, now: Instant, last_seq: i64) -> Report {
+        let progress = self.progress.borrow().clone();
+        let sample = Sample { at: now, sent_total: progress.sent_total, last_seq };
+        let mut report = Report {
+            sent_total: i64::try_from(progress.sent_total).unwrap_or(i64::MAX),
+            trouble: progress.trouble,
+            ..Report::default()
+        };
+        if let Some(last) = &self.last {
+            let seconds = now.duration_since(last.at).as_secs_f64().max(0.001);
+            report.sent_per_s = (progress.sent_total.saturating_sub(last.sent_total)) as f64 / seconds;
+            report.inserted_per_s = (last_seq - last.last_seq).max(0) as f64 / seconds;
+        }
+        // A beat that follows at once would make a rate of nothing.
+        if self.last.as_ref().is_none_or(|l| now.duration_since(l.at) >= self.lease / 6) {
+            self.last = Some(sample);
+        }
+        report
+    }
+}

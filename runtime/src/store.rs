@@ -1,0 +1,397 @@
+//! Everything Avouch asks of Postgres, one guarded statement a move. The only code that runs Avouch's own SQL.
+
+pub mod connect;
+mod link;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::Deserialize;
+use time::OffsetDateTime;
+use tokio_postgres::Row;
+use tokio_postgres::error::SqlState;
+use uuid::Uuid;
+
+use self::connect::{Target, Tls};
+use self::link::Link;
+use crate::message::Message;
+use crate::secret::Secret;
+use crate::window::{Ask, Holds, Mark};
+
+/// `[source.NAME]`: a database with an outbox.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// `postgres://user:password@host:5432/database`, or `env:NAME`, or `file:/path`. Several hosts: the writable one.
+    pub url: Secret,
+    /// For the listening connection, if `url` goes through a pooler.
+    pub listen_url: Option<Secret>,
+    /// TLS to this database.
+    #[serde(default)]
+    pub tls: Tls,
+    /// How long making a connection may take.
+    #[serde(default = "connect_timeout_ms")]
+    pub connect_timeout_ms: u64,
+    /// How long one statement may take before its connection is given up.
+    #[serde(default = "statement_timeout_ms")]
+    pub statement_timeout_ms: u64,
+}
+
+impl Config {
+    /// A source with this URL and every other setting at its default.
+    pub fn of(url: Secret) -> Self {
+        Self {
+            url,
+            listen_url: None,
+            tls: Tls::default(),
+            connect_timeout_ms: connect_timeout_ms(),
+            statement_timeout_ms: statement_timeout_ms(),
+        }
+    }
+}
+
+/// A connection inside a data centre takes a few milliseconds; a fail-over's DNS change, some seconds.
+fn connect_timeout_ms() -> u64 {
+    5_000
+}
+
+/// The longest statement is a look at everything behind a held snapshot: seconds at tens of millions of dead rows.
+fn statement_timeout_ms() -> u64 {
+    30_000
+}
+
+/// What went wrong, by what the caller does next.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The connection or the server went away, or somebody was faster: try again later.
+    #[error("{0}")]
+    Retry(String),
+    /// Trying again will not help: a person must act.
+    #[error("{0}")]
+    Fatal(String),
+}
+
+impl From<tokio_postgres::Error> for Error {
+    fn from(e: tokio_postgres::Error) -> Self {
+        let Some(db) = e.as_db_error() else {
+            return Self::Retry(full_text(&e));
+        };
+        let text = match db.hint() {
+            Some(hint) => format!("{} ({}; {hint})", db.message(), db.code().code()),
+            None => format!("{} ({})", db.message(), db.code().code()),
+        };
+        let fatal = [
+            SqlState::INSUFFICIENT_PRIVILEGE,
+            SqlState::UNDEFINED_TABLE,
+            SqlState::UNDEFINED_COLUMN,
+            SqlState::UNDEFINED_FUNCTION,
+            SqlState::INVALID_SCHEMA_NAME,
+            SqlState::INVALID_CATALOG_NAME,
+            SqlState::INVALID_PASSWORD,
+            SqlState::INVALID_AUTHORIZATION_SPECIFICATION,
+        ];
+        if fatal.contains(db.code()) { Self::Fatal(text) } else { Self::Retry(text) }
+    }
+}
+
+/// An error and its causes in one line; the library's own text says only "error connecting to server".
+pub fn full_text(e: &dyn std::error::Error) -> String {
+    let mut text = e.to_string();
+    let mut cause = e.source();
+    while let Some(inner) = cause {
+        text = format!("{text}: {inner}");
+        cause = inner.source();
+    }
+    text
+}
+
+/// A shard with the epoch under which it is owned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Owned {
+    /// The shard.
+    pub shard: u16,
+    /// Raised by each change of owner.
+    pub epoch: i64,
+}
+
+/// What an instance says of itself with each heartbeat.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// Messages sent since it started.
+    pub sent_total: i64,
+    /// Messages sent a second, lately.
+    pub sent_per_s: f64,
+    /// Rows inserted a second into this database, lately.
+    pub inserted_per_s: f64,
+    /// What keeps it from sending.
+    pub trouble: Option<String>,
+}
+
+/// The cluster as one instance sees it.
+#[derive(Clone, Debug)]
+pub struct Share {
+    /// All shards.
+    pub shards: usize,
+    /// Instances with a lease.
+    pub alive: usize,
+    /// The last seq that was handed out.
+    pub last_seq: i64,
+    /// This instance's shards.
+    pub owned: Vec<Owned>,
+}
+
+/// The runtime's connections to one database. Reading and marking go side by side; the third serves the rest.
+pub struct Store {
+    reader: Link,
+    marker: Link,
+    control: Link,
+    target: Target,
+    listen_target: Target,
+}
+
+impl Store {
+    /// Reads the settings; connects at the first use.
+    pub fn new(config: &Config, application: &str) -> Result<Self, Error> {
+        let connect_timeout = Duration::from_millis(config.connect_timeout_ms);
+        let timeout = Duration::from_millis(config.statement_timeout_ms);
+        let target = Target::new(&config.url, &config.tls, application, connect_timeout)?;
+        let listen_url = config.listen_url.as_ref().unwrap_or(&config.url);
+        let listen_target = Target::new(listen_url, &config.tls, application, connect_timeout)?;
+        let link = || Link::new(target.clone(), timeout);
+        Ok(Self { reader: link(), marker: link(), control: link(), target: target.clone(), listen_target })
+    }
+
+    /// Where the listening connection goes.
+    pub fn listen_target(&self) -> &Target {
+        &self.listen_target
+    }
+
+    /// Where the other connections go.
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
+    // ── The relay's ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    /// The rows asked for, in order within each shard. `only` is each feed's only topic; the main feed leaves out
+    /// `left_out`; each shard gives at most `bytes_max` of payload (and at least one row).
+    pub async fn read_ready(
+        &self,
+        asks: &[Ask],
+        only: &[Option<String>],
+        left_out: &[String],
+        bytes_max: i64,
+    ) -> Result<Vec<(usize, Message)>, Error> {
+        let a = AskColumns::new(asks, only);
+        let rows = self
+            .reader
+            .query(
+                include_str!("store/read_ready.sql"),
+                &[&a.feeds, &a.topics, &a.shards, &a.afters, &a.rows, &left_out, &bytes_max],
+            )
+            .await?;
+        rows.iter().map(read_message).collect()
+    }
+
+    /// Where rows stand that may be sent, below what was read: `(feed, shard, seq)`.
+    pub async fn look_back(
+        &self,
+        asks: &[Ask],
+        only: &[Option<String>],
+        left_out: &[String],
+    ) -> Result<Vec<(usize, u16, i64)>, Error> {
+        let a = AskColumns::new(asks, only);
+        let rows = self
+            .reader
+            .query(
+                include_str!("store/look_back.sql"),
+                &[&a.feeds, &a.topics, &a.shards, &a.afters, &a.uptos, &a.rows, &left_out],
+            )
+            .await?;
+        rows.iter().map(|r| Ok((usize_of(r.get(0))?, u16_of(r.get(1))?, r.get(2)))).collect()
+    }
+
+    /// ready → sent. Returns how many rows were: fewer than the marks means the race was lost for the others.
+    pub async fn mark_sent(&self, owned: &[Owned], marks: &[Mark]) -> Result<u64, Error> {
+        let (mine, epochs) = columns(owned);
+        let shards: Vec<i32> = marks.iter().map(|m| i32::from(m.shard)).collect();
+        let seqs: Vec<i64> = marks.iter().map(|m| m.seq).collect();
+        let streams: Vec<i32> = marks.iter().map(|m| m.stream).collect();
+        let stream_seqs: Vec<i64> = marks.iter().map(|m| m.stream_seq).collect();
+        self.marker
+            .execute(include_str!("store/mark_sent.sql"), &[&mine, &epochs, &shards, &seqs, &streams, &stream_seqs])
+            .await
+    }
+
+    /// ready → dead. Returns false if the race was lost.
+    pub async fn bury(&self, owned: Owned, seq: i64, reason: &str, parks_key: bool) -> Result<bool, Error> {
+        let shard = i32::from(owned.shard);
+        let rows = self
+            .marker
+            .query(include_str!("store/bury.sql"), &[&shard, &owned.epoch, &seq, &reason, &parks_key])
+            .await?;
+        Ok(rows.first().is_some_and(|r| r.get::<_, i64>(0) > 0))
+    }
+
+    /// ready → ready with the next generation. Returns false if the race was lost.
+    pub async fn next_generation(&self, owned: Owned, seq: i64, sent: u32) -> Result<bool, Error> {
+        let shard = i32::from(owned.shard);
+        let sent = i32::try_from(sent).map_err(|e| Error::Fatal(format!("generation {sent}: {e}")))?;
+        let touched = self
+            .marker
+            .execute(include_str!("store/next_generation.sql"), &[&shard, &owned.epoch, &seq, &sent])
+            .await?;
+        Ok(touched > 0)
+    }
+
+    /// Lets delayed rows go whose time has come. Returns how many.
+    pub async fn release_due(&self, rows_max: i64) -> Result<u64, Error> {
+        self.control.execute(include_str!("store/release_due.sql"), &[&rows_max]).await
+    }
+
+    /// The time until the next delayed row is due; zero if it is.
+    pub async fn next_due(&self) -> Result<Option<Duration>, Error> {
+        let rows = self.control.query(include_str!("store/next_due.sql"), &[]).await?;
+        let due_ms: Option<i64> = rows.first().and_then(|r| r.get(0));
+        Ok(due_ms.map(|ms| Duration::from_millis(u64::try_from(ms).unwrap_or(0))))
+    }
+
+    /// What is held.
+    pub async fn holds(&self) -> Result<Holds, Error> {
+        let mut holds = Holds::default();
+        for row in self.control.query(include_str!("store/holds.sql"), &[]).await? {
+            let (kind, name): (String, String) = (row.get(0), row.get(1));
+            match kind.as_str() {
+                "topic" => drop(holds.topics.insert(name)),
+                _ => drop(holds.keys.insert(name)),
+            }
+        }
+        Ok(holds)
+    }
+
+    /// The number of a stream's incarnation.
+    pub async fn stream_id(&self, name: &str, created: OffsetDateTime) -> Result<i32, Error> {
+        let rows = self.control.query(include_str!("store/stream_id.sql"), &[&name, &created]).await?;
+        rows.first()
+            .map(|r| r.get(0))
+            .ok_or_else(|| Error::Retry(format!("stream {name} was registered by another instance just now")))
+    }
+
+    // ── Ownership ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    /// Renews the lease.
+    pub async fn heartbeat(&self, id: Uuid, name: &str, lease: Duration, report: &Report) -> Result<(), Error> {
+        let lease_ms = i64::try_from(lease.as_millis()).unwrap_or(i64::MAX);
+        let version = env!("CARGO_PKG_VERSION");
+        self.control
+            .execute(
+                include_str!("store/heartbeat.sql"),
+                &[
+                    &id,
+                    &name,
+                    &version,
+                    &lease_ms,
+                    &report.sent_total,
+                    &report.sent_per_s,
+                    &report.inserted_per_s,
+                    &report.trouble,
+                ],
+            )
+            .await?;
+        Ok(())
+    }
+
+    /// What this instance owns, and among how many.
+    pub async fn share(&self, id: Uuid) -> Result<Share, Error> {
+        let rows = self.control.query(include_str!("store/share.sql"), &[&id]).await?;
+        let row = rows.first().ok_or_else(|| Error::Fatal("avouch.shard cannot be read".into()))?;
+        let (shards, epochs): (Vec<i32>, Vec<i64>) = (row.get(3), row.get(4));
+        let owned = shards.iter().zip(epochs).map(|(s, epoch)| Ok(Owned { shard: u16_of(*s)?, epoch }));
+        Ok(Share {
+            shards: usize::try_from(row.get::<_, i64>(0)).unwrap_or(0),
+            alive: usize::try_from(row.get::<_, i64>(1)).unwrap_or(0),
+            last_seq: row.get(2),
+            owned: owned.collect::<Result<_, Error>>()?,
+        })
+    }
+
+    /// Takes up to `max` shards whose owner is gone.
+    pub async fn acquire(&self, id: Uuid, max: usize) -> Result<u64, Error> {
+        let max = i64::try_from(max).unwrap_or(i64::MAX);
+        self.control.execute(include_str!("store/acquire.sql"), &[&id, &max]).await
+    }
+
+    /// Gives shards back.
+    pub async fn give_up(&self, id: Uuid, shards: &[u16]) -> Result<u64, Error> {
+        let shards: Vec<i32> = shards.iter().map(|s| i32::from(*s)).collect();
+        self.control.execute(include_str!("store/give_up.sql"), &[&id, &shards]).await
+    }
+
+    /// Gives everything back and signs off.
+    pub async fn leave(&self, id: Uuid) -> Result<(), Error> {
+        self.control.execute(include_str!("store/leave.sql"), &[&id]).await?;
+        Ok(())
+    }
+
+    // ── Upkeep ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    /// Deletes up to `rows_max` ended messages with `from ≤ id < before`. Returns how many, and the last one's id.
+    pub async fn retire(&self, from: Uuid, before: Uuid, rows_max: i64) -> Result<(usize, Option<Uuid>), Error> {
+        let rows = self.control.query(include_str!("store/retire.sql"), &[&from, &before, &rows_max]).await?;
+        Ok((rows.len(), rows.first().map(|r| r.get(0))))
+    }
+}
+
+/// Asks as the columns that the statements unnest.
+struct AskColumns<'a> {
+    feeds: Vec<i32>,
+    topics: Vec<Option<&'a str>>,
+    shards: Vec<i32>,
+    afters: Vec<i64>,
+    uptos: Vec<i64>,
+    rows: Vec<i32>,
+}
+
+impl<'a> AskColumns<'a> {
+    fn new(asks: &[Ask], only: &'a [Option<String>]) -> Self {
+        let int = |n: usize| i32::try_from(n).unwrap_or(i32::MAX);
+        Self {
+            feeds: asks.iter().map(|a| int(a.feed)).collect(),
+            topics: asks.iter().map(|a| only.get(a.feed).and_then(|t| t.as_deref())).collect(),
+            shards: asks.iter().map(|a| i32::from(a.shard)).collect(),
+            afters: asks.iter().map(|a| a.after).collect(),
+            uptos: asks.iter().map(|a| a.upto).collect(),
+            rows: asks.iter().map(|a| int(a.rows)).collect(),
+        }
+    }
+}
+
+fn columns(owned: &[Owned]) -> (Vec<i32>, Vec<i64>) {
+    owned.iter().map(|o| (i32::from(o.shard), o.epoch)).unzip()
+}
+
+fn read_message(row: &Row) -> Result<(usize, Message), Error> {
+    let text: Option<&str> = row.get(8);
+    let bytes: Option<&[u8]> = row.get(9);
+    let payload = bytes.unwrap_or_else(|| text.unwrap_or_default().as_bytes());
+    let message = Message {
+        shard: u16_of(row.get(1))?,
+        seq: row.get(2),
+        id: row.get(3),
+        generation: u32::try_from(row.get::<_, i32>(4)).unwrap_or(0),
+        created_at: row.get(5),
+        topic: row.get::<_, &str>(6).into(),
+        key: row.get::<_, Option<&str>>(7).map(Into::into),
+        payload: Bytes::copy_from_slice(payload),
+        headers: row.get::<_, Option<&str>>(10).map(Into::into),
+    };
+    Ok((usize_of(row.get(0))?, message))
+}
+
+fn u16_of(value: i32) -> Result<u16, Error> {
+    u16::try_from(value).map_err(|e| Error::Fatal(format!("shard {value}: {e}")))
+}
+
+fn usize_of(value: i32) -> Result<usize, Error> {
+    usize::try_from(value).map_err(|e| Error::Fatal(format!("feed {value}: {e}")))
+}

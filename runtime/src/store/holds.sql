@@ -1,0 +1,2 @@
+-- What is held: paused topics, paused and parked keys.
+select distinct kind, name from avouch.hold

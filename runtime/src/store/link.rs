@@ -1,0 +1,96 @@
+//! One connection of the runtime's own, made again when it is lost; statements are prepared once a connection.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::time::Duration;
+
+use tokio::sync::Mutex;
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, Row, Statement};
+
+use super::Error;
+use super::connect::Target;
+
+/// Serial use of one connection: a second caller waits for the first.
+pub struct Link {
+    target: Target,
+    timeout: Duration,
+    session: Mutex<Option<Session>>,
+}
+
+struct Session {
+    client: Client,
+    statements: HashMap<&'static str, Statement>,
+}
+
+/// Parameters of a statement.
+pub type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
+
+impl Link {
+    /// A link that connects at its first use; each statement may take `timeout`.
+    pub fn new(target: Target, timeout: Duration) -> Self {
+        Self { target, timeout, session: Mutex::new(None) }
+    }
+
+    /// Runs a statement and returns its rows.
+    pub async fn query(&self, sql: &'static str, params: Params<'_>) -> Result<Vec<Row>, Error> {
+        self.run(sql, async |client: &Client, statement: &Statement| client.query(statement, params).await).await
+    }
+
+    /// Runs a statement and returns how many rows it touched.
+    pub async fn execute(&self, sql: &'static str, params: Params<'_>) -> Result<u64, Error> {
+        self.run(sql, async |client: &Client, statement: &Statement| client.execute(statement, params).await).await
+    }
+
+    async fn run<T>(
+        &self,
+        sql: &'static str,
+        call: impl AsyncFnOnce(&Client, &Statement) -> Result<T, tokio_postgres::Error>,
+    ) -> Result<T, Error> {
+        let mut guard = self.session.lock().await;
+        // Taken out while it is in use: a caller that gives up mid-way leaves no half-used connection behind.
+        let taken = guard.take().filter(|s| !s.client.is_closed());
+        let attempt = async {
+            let mut session = match taken {
+                Some(session) => session,
+                None => self.open().await?,
+            };
+            let statement = session.prepared(sql).await?;
+            let result = call(&session.client, &statement).await;
+            Ok::<_, Error>((session, result))
+        };
+        let (session, result) = within(self.timeout, attempt).await?;
+        if !session.client.is_closed() {
+            *guard = Some(session);
+        }
+        result.map_err(Error::from)
+    }
+
+    async fn open(&self) -> Result<Session, Error> {
+        let (client, connection) = self.target.connect().await?;
+        tokio::spawn(async move {
+            if let Err(e) = connection.await {
+                tracing::debug!(error = %e, "a connection to Postgres ended");
+            }
+        });
+        Ok(Session { client, statements: HashMap::new() })
+    }
+}
+
+impl Session {
+    async fn prepared(&mut self, sql: &'static str) -> Result<Statement, Error> {
+        if let Some(statement) = self.statements.get(sql) {
+            return Ok(statement.clone());
+        }
+        let statement = self.client.prepare(sql).await?;
+        self.statements.insert(sql, statement.clone());
+        Ok(statement)
+    }
+}
+
+async fn within<T>(limit: Duration, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    match tokio::time::timeout(limit, work).await {
+        Ok(result) => result,
+        Err(_) => Err(Error::Retry(format!("Postgres did not answer within {} ms", limit.as_millis()))),
+    }
+}

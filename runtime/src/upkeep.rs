@@ -1,0 +1,111 @@
+//! Keeps what has ended from piling up: retires old messages, and purges nearly full streams of what is settled.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use serde::Deserialize;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::broker::Stream;
+use crate::store::{Error, Store};
+
+/// `[upkeep]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// How long a message is kept after it was inserted, once it has ended (sent without consumers, consumed, cancelled,
+    /// discarded), in hours. Its dedup key is kept as long. 0 keeps everything.
+    pub keep_hours: u64,
+    /// How often to look.
+    pub every_ms: u64,
+}
+
+/// Three days of history to look things up in.
+impl Default for Config {
+    fn default() -> Self {
+        Self { keep_hours: 72, every_ms: 5_000 }
+    }
+}
+
+/// Deleted by one statement: a few milliseconds of work.
+const RETIRE_ROWS: i64 = 1000;
+/// Statements in one pass; what is left waits for the next.
+const RETIRE_BATCHES: usize = 50;
+
+/// The loop.
+pub struct Upkeep {
+    config: Config,
+    store: Arc<Store>,
+    streams: Vec<Stream>,
+    /// Nothing older is left to delete.
+    retired_to: Uuid,
+}
+
+impl Upkeep {
+    /// A loop over this database and these streams.
+    pub fn new(config: Config, store: Arc<Store>, streams: Vec<Stream>) -> Self {
+        Self { config, store, streams, retired_to: Uuid::nil() }
+    }
+
+    /// Looks from time to time until `stop`.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let every = Duration::from_millis(self.config.every_ms.max(1));
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(every) => {}
+            }
+            if let Err(e) = self.pass().await {
+                tracing::debug!(error = %e, "could not retire old messages; trying again");
+            }
+            for stream in &self.streams {
+                if let Err(e) = stream.relieve().await {
+                    tracing::debug!(error = %e, "could not look after the stream; trying again");
+                }
+            }
+        }
+    }
+
+    /// Retires one bounded amount. Returns how many messages.
+    pub async fn pass(&mut self) -> Result<usize, Error> {
+        if self.config.keep_hours == 0 {
+            return Ok(0);
+        }
+        let kept = Duration::from_secs(self.config.keep_hours * 3600);
+        let before = first_id_of(SystemTime::now().checked_sub(kept).unwrap_or(SystemTime::UNIX_EPOCH));
+        let mut total = 0;
+        for _ in 0..RETIRE_BATCHES {
+            let (count, last) = self.store.retire(self.retired_to, before, RETIRE_ROWS).await?;
+            total += count;
+            if let Some(last) = last {
+                self.retired_to = last;
+            }
+            if count < usize::try_from(RETIRE_ROWS).unwrap_or(usize::MAX) {
+                // From the beginning again next time: messages end in any order.
+                self.retired_to = Uuid::nil();
+                break;
+            }
+        }
+        Ok(total)
+    }
+}
+
+/// The lowest UUIDv7 of a time: 48 bits of Unix milliseconds, then zeros.
+fn first_id_of(at: SystemTime) -> Uuid {
+    let ms = at.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_millis());
+    Uuid::from_u128((ms & 0xffff_ffff_ffff) << 80)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn first_id_of_a_time_is_below_every_id_made_then() {
+        let before = first_id_of(SystemTime::now());
+        let made = Uuid::now_v7();
+        let after = first_id_of(SystemTime::now() + Duration::from_millis(2));
+        assert!(before < made && made < after);
+    }
+}

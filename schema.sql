@@ -1,0 +1,469 @@
+-- Avouch's tables and functions: what services, consumers and operators touch in Postgres 14 to 18.
+-- Install or upgrade: `avouch schema install`, or `psql -v ON_ERROR_STOP=1 -f schema.sql`. Running it again changes nothing.
+-- The number of shards is fixed by the first install: `set avouch.shards = '32'` in the session before it (default 16).
+
+begin;
+
+do $$
+begin
+  if current_setting('server_version_num')::int < 140000 then
+    raise exception 'avouch needs Postgres 14 or newer, this server is %', current_setting('server_version');
+  end if;
+  if current_setting('server_encoding') <> 'UTF8' then
+    raise exception 'avouch needs a UTF8 database, % is %', current_database(), current_setting('server_encoding')
+      using hint = 'create the database with: create database … encoding ''UTF8'' template template0';
+  end if;
+  -- Two installs at once wait for each other; a lock of the catalog would not cover the roles.
+  perform pg_advisory_xact_lock(hashtext('avouch schema install'));
+end $$;
+
+-- ── Roles ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+-- Group roles without login: grant them to the users of your services. They belong to the cluster, so they may exist.
+do $$
+declare
+  missing text;
+begin
+  foreach missing in array array['avouch_producer', 'avouch_consumer', 'avouch_runtime', 'avouch_viewer'] loop
+    if not exists (select from pg_roles where rolname = missing) then
+      begin
+        execute format('create role %I nologin', missing);
+      exception when duplicate_object or unique_violation then
+        null;  -- Another database of this cluster installed it at the same moment.
+      end;
+    end if;
+  end loop;
+end $$;
+
+create schema if not exists avouch;
+grant usage on schema avouch to avouch_producer, avouch_consumer, avouch_runtime, avouch_viewer;
+
+-- ── Version ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+create table if not exists avouch.meta (
+  only_row boolean primary key default true constraint meta_one_row check (only_row),
+  version  int not null,
+  shards   int not null constraint meta_shards_range check (shards between 1 and 1024)
+);
+
+do $$
+begin
+  if exists (select from avouch.meta where version > 1) then
+    raise exception 'the avouch schema here is version %, newer than this file (1)', (select version from avouch.meta)
+      using hint = 'install with the newer avouch; an older one cannot take the schema back';
+  end if;
+  insert into avouch.meta (version, shards)
+  values (1, coalesce(nullif(current_setting('avouch.shards', true), ''), '16')::int)
+  on conflict do nothing;
+end $$;
+
+-- ── Small pure functions that defaults and constraints call ──────────────────────────────────────────────────────────
+-- Bodies in `return` form are bound when they are created, so no search_path of a caller can change them.
+
+-- A UUIDv7: 48 bits of Unix milliseconds, then random bits. Never reissued, unlike a value of a sequence.
+do $$
+begin
+  if current_setting('server_version_num')::int >= 180000 then
+    execute 'create or replace function avouch.uuid_v7() returns uuid language sql volatile parallel safe return uuidv7()';
+  else
+    execute $f$
+      create or replace function avouch.uuid_v7() returns uuid language sql volatile parallel safe
+      return encode(
+        set_bit(set_bit(
+          overlay(uuid_send(gen_random_uuid())
+            placing substring(int8send((extract(epoch from clock_timestamp()) * 1000)::bigint) from 3) from 1 for 6),
+          52, 1), 53, 1), 'hex')::uuid
+    $f$;
+  end if;
+end $$;
+
+-- The shard of a key; a message without a key is spread by its id.
+do $$
+begin
+  execute format($f$
+    create or replace function avouch.shard_of(key text, id uuid) returns int language sql immutable parallel safe
+    return ((case when key is null then uuid_hash_extended(id, 0) else hashtextextended(key, 0) end & 1073741823) %% %s)::int
+  $f$, (select shards from avouch.meta));
+end $$;
+
+-- True when every header name is an HTTP token and none is reserved for NATS, Avouch or CloudEvents.
+create or replace function avouch.header_names_ok(headers jsonb) returns boolean language sql immutable strict parallel safe
+return case when jsonb_typeof(headers) = 'object' then not exists (
+  select from jsonb_object_keys(headers) as name
+  where name !~ '^[!#$%&''*+.^_`|~0-9A-Za-z-]{1,128}$' or name ~* '^(nats|avouch|ce)-'
+) else true end;
+
+-- True when every header value is a string without control characters (a CR or LF would forge another header).
+create or replace function avouch.header_values_ok(headers jsonb) returns boolean language sql immutable strict parallel safe
+return case when jsonb_typeof(headers) = 'object' then not exists (
+  select from jsonb_each(headers) as header
+  where jsonb_typeof(header.value) <> 'string' or (header.value #>> '{}') ~ '[\u0001-\u001f\u007f]'
+) else true end;
+
+-- ── Transactions in doubt ────────────────────────────────────────────────────────────────────────────────────────────
+create table if not exists avouch.tx (
+  id         uuid primary key,
+  checker    text not null constraint tx_checker_name check (checker ~ '^[A-Za-z0-9_.-]{1,100}$'),
+  ref        text constraint tx_ref_length check (octet_length(ref) <= 1024),
+  state      text not null default 'prepared'
+             constraint tx_state_known check (state in ('prepared', 'committed', 'rolled_back', 'in_doubt')),
+  messages   int not null default 0,          -- how many messages it holds or held
+  check_at   timestamptz not null,            -- when the checker is asked, unless the producer has decided
+  created_at timestamptz not null default clock_timestamp(),
+  decided_at timestamptz,
+  decided_by text,                            -- producer, checker or operator
+  reason     text
+);
+create index if not exists tx_due on avouch.tx (check_at) where state = 'prepared';
+create index if not exists tx_in_doubt on avouch.tx (created_at) where state = 'in_doubt';
+
+-- ── The outbox ───────────────────────────────────────────────────────────────────────────────────────────────────────
+create table if not exists avouch.outbox (
+  seq           bigint generated by default as identity (sequence name avouch.outbox_seq),
+  created_at    timestamptz not null default clock_timestamp(),
+  stream_seq    bigint,                       -- where JetStream keeps it, from the PubAck
+  sent_at       timestamptz,
+  not_before    timestamptz,                  -- cleared when the time has come
+  released_at   timestamptz,                  -- when a transaction or a delay let it go
+  id            uuid not null default avouch.uuid_v7(),
+  tx_id         uuid,                         -- avouch.tx; hold_back checks it, which spares a foreign key's trigger
+  shard         int not null generated always as (avouch.shard_of(key, id)) stored,
+  stream        int,                          -- avouch.stream
+  generation    int not null default 0,       -- how many times it was deliberately sent again
+  state         text not null default 'ready',
+  topic         text not null,
+  key           text,
+  release_on    text,
+  payload       text,
+  payload_bytes bytea,
+  headers       jsonb,
+  dedup_key     text,
+  reason        text,                         -- why it is dead, discarded or cancelled
+  constraint outbox_pkey primary key (id),
+  constraint state_known
+    check (state in ('prepared', 'ready', 'sent', 'consumed', 'cancelled', 'dead', 'discarded')),
+  constraint topic_tokens check (topic ~ '^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$'),
+  constraint topic_length check (octet_length(topic) <= 200),
+  constraint key_length check (octet_length(key) <= 1024),
+  constraint payload_exactly_one check (num_nonnulls(payload, payload_bytes) = 1),
+  constraint headers_object check (jsonb_typeof(headers) = 'object'),
+  constraint headers_names check (avouch.header_names_ok(headers)),
+  constraint headers_values check (avouch.header_values_ok(headers)),
+  constraint headers_size check (octet_length(headers::text) <= 16384),
+  constraint release_on_known check (release_on in ('commit', 'rollback')),
+  constraint release_on_needs_tx check (release_on is null or tx_id is not null),
+  constraint dedup_key_length check (octet_length(dedup_key) between 1 and 512)
+);
+-- What the relay reads: rows leave this index when they are sent, so it stays as small as the backlog.
+create index if not exists outbox_ready on avouch.outbox (shard, seq) where state = 'ready' and not_before is null;
+create index if not exists outbox_delayed on avouch.outbox (not_before) where state = 'ready' and not_before is not null;
+create index if not exists outbox_prepared on avouch.outbox (tx_id, seq) where state = 'prepared';
+create index if not exists outbox_dead on avouch.outbox (seq) where state = 'dead';
+-- An outbox lives by its youngest rows: look at it often, so that dead index entries never pile up at the head.
+alter table avouch.outbox set (
+  autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_insert_scale_factor = 0.05,
+  autovacuum_analyze_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 1
+);
+
+-- dedup_key is unique per topic while its message is retained. It stands apart so that the outbox can be partitioned.
+create table if not exists avouch.dedup (
+  topic      text not null,
+  dedup_key  text not null,
+  message_id uuid not null,
+  constraint dedup_key_unique_per_topic primary key (topic, dedup_key)
+);
+create index if not exists dedup_message on avouch.dedup (message_id);
+
+-- ── What the runtime keeps ───────────────────────────────────────────────────────────────────────────────────────────
+-- One row a running `avouch run`. The lease stands here, not in the shard rows, so that renewing it never waits for
+-- the marks that lock those rows.
+create table if not exists avouch.instance (
+  id             uuid primary key,
+  name           text not null,
+  version        text not null,
+  started_at     timestamptz not null default clock_timestamp(),
+  lease_until    timestamptz not null,
+  sent_total     bigint not null default 0,
+  sent_per_s     double precision not null default 0,
+  inserted_per_s double precision not null default 0,
+  trouble        text                         -- what keeps it from sending, if anything
+);
+
+-- The owner of each hash bucket of keys. Every change of owner raises the epoch, which fences the former owner's marks.
+create table if not exists avouch.shard (
+  shard int primary key,
+  owner uuid,
+  epoch bigint not null default 0
+);
+insert into avouch.shard (shard) select generate_series(0, shards - 1) from avouch.meta on conflict do nothing;
+
+-- Streams that rows were sent to. A stream that was deleted and made again is another incarnation.
+create table if not exists avouch.stream (
+  id          int generated always as identity primary key,
+  name        text not null,
+  incarnation timestamptz not null,           -- the stream's creation time, as its broker tells it
+  constraint stream_incarnation unique (name, incarnation)
+);
+
+-- What is held: a paused topic or key, or a key parked behind its dead message.
+create table if not exists avouch.hold (
+  kind       text not null constraint hold_kind_known check (kind in ('topic', 'key')),
+  name       text not null,
+  message_id uuid,                            -- the dead message that parked the key; null: an operator's pause
+  reason     text,
+  created_at timestamptz not null default clock_timestamp(),
+  constraint hold_once unique (kind, name, message_id)
+);
+create unique index if not exists hold_pause on avouch.hold (kind, name) where message_id is null;
+create index if not exists hold_message on avouch.hold (message_id) where message_id is not null;
+
+create table if not exists avouch.audit (
+  id       bigint generated always as identity primary key,
+  at       timestamptz not null default clock_timestamp(),
+  actor    text not null default session_user,
+  action   text not null,
+  subject  text not null,
+  detail   text
+);
+
+-- ── Triggers ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+-- A row of a transaction in doubt is prepared, and refused unless the transaction still is. Counting it *updates* the
+-- transaction: whoever settles waits for this insert, and a settling in REPEATABLE READ that cannot see it fails with
+-- 40001 instead of stranding it.
+create or replace function avouch.hold_back() returns trigger language plpgsql security definer
+set search_path = pg_catalog, avouch, pg_temp as $$
+begin
+  update avouch.tx set messages = messages + 1 where id = new.tx_id and state = 'prepared';
+  if not found then
+    raise exception 'transaction % takes no more messages: it is %', new.tx_id,
+      coalesce((select state from avouch.tx where id = new.tx_id), 'unknown')
+      using errcode = 'object_not_in_prerequisite_state',
+            hint = 'insert its messages after avouch.prepare and before avouch.commit or avouch.rollback';
+  end if;
+  new.state := 'prepared';
+  return new;
+end $$;
+
+create or replace function avouch.remember_dedup_key() returns trigger language plpgsql security definer
+set search_path = pg_catalog, avouch, pg_temp as $$
+begin
+  insert into avouch.dedup (topic, dedup_key, message_id) values (new.topic, new.dedup_key, new.id);
+  return new;
+end $$;
+
+-- The doorbell. An idle relay holds the exclusive advisory lock (this table, shard): refused means somebody sleeps, so
+-- notify. Granted means the relay is awake or absent: no NOTIFY, and the shared lock, kept until this transaction has
+-- ended, keeps the relay from falling asleep before it can see the row. Deferred: the lock is taken at commit only.
+-- A transaction older than a second notifies in any case: its row stands below what an awake relay still looks at.
+create or replace function avouch.doorbell() returns trigger language plpgsql as $$
+begin
+  if pg_catalog.current_setting('avouch.doorbell', true) = 'off' then
+    return null;
+  end if;
+  if not pg_catalog.pg_try_advisory_xact_lock_shared(tg_relid::int4, new.shard) then
+    perform pg_catalog.pg_notify('avouch_doorbell', new.shard::text);
+  end if;
+  if pg_catalog.clock_timestamp() > pg_catalog.now() + interval '1 second' then
+    perform pg_catalog.pg_notify('avouch_doorbell', 'late');
+  end if;
+  return null;
+end $$;
+
+create or replace function avouch.ring_holds() returns trigger language plpgsql as $$
+begin
+  perform pg_catalog.pg_notify('avouch_doorbell', 'holds');
+  return null;
+end $$;
+
+-- `always`: they work under session_replication_role = replica too; the conditions let restored rows through.
+create or replace trigger hold_back before insert on avouch.outbox for each row
+  when (new.tx_id is not null and new.state = 'ready' and new.released_at is null)
+  execute function avouch.hold_back();
+alter table avouch.outbox enable always trigger hold_back;
+
+create or replace trigger remember_dedup_key before insert on avouch.outbox for each row
+  when (new.dedup_key is not null)
+  execute function avouch.remember_dedup_key();
+
+do $$
+begin
+  if not exists (select from pg_trigger where tgrelid = 'avouch.outbox'::regclass and tgname = 'doorbell') then
+    create constraint trigger doorbell after insert or update of seq on avouch.outbox
+      deferrable initially deferred for each row when (new.state = 'ready') execute function avouch.doorbell();
+  end if;
+end $$;
+alter table avouch.outbox enable always trigger doorbell;
+
+create or replace trigger ring_holds after insert or delete on avouch.hold for each statement
+  execute function avouch.ring_holds();
+
+-- ── What producers call ──────────────────────────────────────────────────────────────────────────────────────────────
+-- prepare: opens a transaction in doubt and returns its id. If nobody has decided after check_after, the checker (a
+-- plugin) is asked. Repeating an id returns it: a retried prepare never makes a second transaction.
+create or replace function avouch.prepare(checker text, check_after interval, ref text default null, id uuid default null)
+returns uuid language plpgsql security definer set search_path = pg_catalog, avouch, pg_temp as $$
+#variable_conflict use_column
+declare
+  tx_id uuid := coalesce(prepare.id, avouch.uuid_v7());
+  known avouch.tx;
+begin
+  if check_after is null or check_after < interval '0' then
+    raise exception 'check_after must be zero or more, not %', coalesce(check_after::text, 'null')
+      using errcode = 'invalid_parameter_value', hint = 'give the time after which the checker is asked: ''5 minutes''';
+  end if;
+  insert into avouch.tx (id, checker, ref, check_at)
+  values (tx_id, prepare.checker, prepare.ref, clock_timestamp() + check_after)
+  on conflict (id) do nothing;
+  if not found then
+    select * into known from avouch.tx t where t.id = tx_id;
+    if known.checker is distinct from prepare.checker or known.ref is distinct from prepare.ref then
+      raise exception 'transaction % is prepared already with another checker or ref', tx_id
+        using errcode = 'unique_violation', hint = 'repeat a prepare with the same arguments, or take another id';
+    end if;
+  end if;
+  return tx_id;
+end $$;
+
+-- Releases the messages of a settled transaction: those for its outcome become ready with a new seq, in their order;
+-- the others are cancelled. Its caller has just moved the transaction; this statement's snapshot is younger than that.
+create or replace function avouch.release(tx_id uuid, outcome text)
+returns void language plpgsql security definer set search_path = pg_catalog, avouch, pg_temp as $$
+begin
+  with released as (
+    select held.id, nextval('avouch.outbox_seq') as seq
+    from (
+      select o.id from avouch.outbox o
+      where o.tx_id = release.tx_id and o.state = 'prepared' and coalesce(o.release_on, 'commit') = outcome
+      order by o.seq
+    ) held
+  )
+  update avouch.outbox o set state = 'ready', seq = released.seq, released_at = clock_timestamp()
+  from released where o.id = released.id and o.state = 'prepared';
+  update avouch.outbox o set state = 'cancelled', reason = 'the transaction ended in ' || outcome
+  where o.tx_id = release.tx_id and o.state = 'prepared';
+end $$;
+
+-- commit: the producer's word that the business action happened. Inside the business transaction, in this database, it
+-- is the fence: after a rollback it raises, and so the business transaction aborts.
+create or replace function avouch.commit(id uuid)
+returns void language plpgsql security definer set search_path = pg_catalog, avouch, pg_temp as $$
+declare
+  known text;
+begin
+  update avouch.tx t set state = 'committed', decided_at = clock_timestamp(), decided_by = 'producer', reason = null
+  where t.id = commit.id and t.state in ('prepared', 'in_doubt');
+  if found then
+    perform avouch.release(commit.id, 'commit');
+    return;
+  end if;
+  select t.state into known from avouch.tx t where t.id = commit.id;
+  if known = 'committed' then
+    return;
+  end if;
+  raise exception 'transaction % cannot be committed: it is %', commit.id, coalesce(known, 'unknown')
+    using errcode = 'object_not_in_prerequisite_state',
+          hint = 'the business action must not happen: let this database transaction abort';
+end $$;
+
+-- rollback: the producer's word that the business action did not happen.
+create or replace function avouch.rollback(id uuid, reason text default null)
+returns void language plpgsql security definer set search_path = pg_catalog, avouch, pg_temp as $$
+declare
+  known text;
+begin
+  update avouch.tx t
+  set state = 'rolled_back', decided_at = clock_timestamp(), decided_by = 'producer', reason = rollback.reason
+  where t.id = rollback.id and t.state in ('prepared', 'in_doubt');
+  if found then
+    perform avouch.release(rollback.id, 'rollback');
+    return;
+  end if;
+  select t.state into known from avouch.tx t where t.id = rollback.id;
+  if known = 'rolled_back' then
+    return;
+  end if;
+  raise exception 'transaction % cannot be rolled back: it is %', rollback.id, coalesce(known, 'unknown')
+    using errcode = 'object_not_in_prerequisite_state',
+          hint = 'its messages are on their way: compensate with a new message';
+end $$;
+
+-- Discards a message of one's own that was not sent yet. Returns false if it was sent, or never was.
+create or replace function avouch.discard(id uuid, reason text default null)
+returns boolean language plpgsql security definer set search_path = pg_catalog, avouch, pg_temp as $$
+begin
+  update avouch.outbox o set state = 'discarded', reason = discard.reason
+  where o.id = discard.id and o.state in ('ready', 'prepared', 'dead');
+  if not found then
+    return false;
+  end if;
+  delete from avouch.hold h where h.message_id = discard.id;
+  insert into avouch.audit (action, subject, detail) values ('discard', discard.id::text, discard.reason);
+  return true;
+end $$;
+
+-- ── What operators call ──────────────────────────────────────────────────────────────────────────────────────────────
+-- Pauses a topic or a key: its messages wait, in order, until avouch.resume. Repeating it changes the reason.
+create or replace function avouch.pause(kind text, name text, reason text default null)
+returns void language plpgsql security definer set search_path = pg_catalog, avouch, pg_temp as $$
+#variable_conflict use_column
+begin
+  insert into avouch.hold (kind, name, reason) values (pause.kind, pause.name, pause.reason)
+  on conflict (kind, name) where message_id is null do update set reason = excluded.reason;
+  insert into avouch.audit (action, subject, detail) values ('pause', pause.kind || ' ' || pause.name, pause.reason);
+end $$;
+
+-- Resumes a paused topic or key. A key parked behind a dead message goes on after avouch.resend or avouch.discard of it.
+-- Returns false if it was not paused.
+create or replace function avouch.resume(kind text, name text)
+returns boolean language plpgsql security definer set search_path = pg_catalog, avouch, pg_temp as $$
+begin
+  delete from avouch.hold h where h.kind = resume.kind and h.name = resume.name and h.message_id is null;
+  if not found then
+    return false;
+  end if;
+  insert into avouch.audit (action, subject) values ('resume', resume.kind || ' ' || resume.name);
+  return true;
+end $$;
+
+-- Sends a dead message again, as the next generation, at its old place in the order of its key. Returns false if it is
+-- not dead.
+create or replace function avouch.resend(id uuid)
+returns boolean language plpgsql security definer set search_path = pg_catalog, avouch, pg_temp as $$
+begin
+  update avouch.outbox o set state = 'ready', generation = generation + 1, reason = null, released_at = clock_timestamp()
+  where o.id = resend.id and o.state = 'dead';
+  if not found then
+    return false;
+  end if;
+  delete from avouch.hold h where h.message_id = resend.id;
+  insert into avouch.audit (action, subject) values ('resend', resend.id::text);
+  -- Its place is below what an awake relay still looks at, so the relay is told to look at everything.
+  perform pg_notify('avouch_doorbell', 'late');
+  return true;
+end $$;
+
+-- ── Grants ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+revoke all on all functions in schema avouch from public;
+grant execute on function
+  avouch.uuid_v7(), avouch.shard_of(text, uuid), avouch.header_names_ok(jsonb), avouch.header_values_ok(jsonb)
+  to avouch_producer, avouch_runtime;
+grant insert (tx_id, topic, key, payload, payload_bytes, headers, not_before, release_on, dedup_key)
+  on avouch.outbox to avouch_producer;
+grant select (id, topic, dedup_key) on avouch.outbox to avouch_producer;
+grant execute on function
+  avouch.prepare(text, interval, text, uuid), avouch.commit(uuid), avouch.rollback(uuid, text)
+  to avouch_producer;
+
+grant select on all tables in schema avouch to avouch_runtime, avouch_viewer;
+grant select on sequence avouch.outbox_seq to avouch_runtime, avouch_viewer;
+grant usage on sequence avouch.outbox_seq to avouch_runtime;
+grant update, delete on avouch.outbox to avouch_runtime;
+grant update, delete on avouch.tx to avouch_runtime;
+grant delete on avouch.dedup to avouch_runtime;
+grant insert, update, delete on avouch.instance, avouch.hold to avouch_runtime;
+grant update on avouch.shard to avouch_runtime;
+grant insert on avouch.stream, avouch.audit to avouch_runtime;
+grant execute on function
+  avouch.release(uuid, text), avouch.discard(uuid, text), avouch.pause(text, text, text), avouch.resume(text, text),
+  avouch.resend(uuid)
+  to avouch_runtime;
+
+commit;

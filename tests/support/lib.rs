@@ -1,0 +1,13 @@
+//! What the promises are tested with: real servers of this process alone, fresh databases, streams, and the `avouch` binary.
+//!
+//! Nothing here skips. A missing server fails every test that needs it, with the one line that fixes it.
+
+pub mod servers;
+
+pub mod database;
+pub mod stream;
+
+pub mod process;
+pub mod wait;
+
+mod scratch;
