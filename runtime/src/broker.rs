@@ -177,21 +177,27 @@ impl Broker {
         Stream::new(name, config, self.jetstream.clone())
     }
 
+    /// The reason if a payload of so many bytes can never be sent.
+    pub fn refuses(&self, bytes: usize) -> Option<String> {
+        (bytes > self.client.max_payload()).then(|| self.too_large(bytes))
+    }
+
+    fn too_large(&self, bytes: usize) -> String {
+        format!(
+            "{bytes} bytes of payload and its headers are over the server's max_payload of {}: \
+             send a reference instead, or raise max_payload and resend it",
+            self.client.max_payload()
+        )
+    }
+
     /// Hands a message to the connection. Its PubAck, or a refusal, comes by [`Replies::next`]; or nothing comes.
-    pub async fn publish(&self, subject: &str, message: &Message) -> Result<(), Refusal> {
+    pub async fn publish(&self, subject: &str, message: &Message, payload: Bytes) -> Result<(), Refusal> {
+        let bytes = payload.len();
         let headers = message.wire_headers().map_err(|e| Refusal::Permanent(e.to_string()))?;
         let reply = format!("{}.{}.{}", self.inbox, message.seq, message.generation);
-        let sent = self
-            .client
-            .publish_with_reply_and_headers(subject.to_owned(), reply, headers, message.payload.clone())
-            .await;
+        let sent = self.client.publish_with_reply_and_headers(subject.to_owned(), reply, headers, payload).await;
         sent.map_err(|e| match e.kind() {
-            async_nats::PublishErrorKind::MaxPayloadExceeded => Refusal::Permanent(format!(
-                "{} bytes of payload and its headers are over the server's max_payload of {}: \
-                 send a reference instead, or raise max_payload and resend it",
-                message.payload.len(),
-                self.client.max_payload()
-            )),
+            async_nats::PublishErrorKind::MaxPayloadExceeded => Refusal::Permanent(self.too_large(bytes)),
             async_nats::PublishErrorKind::InvalidSubject => {
                 Refusal::Permanent(format!("subject {subject} is invalid: correct the stream's subject_prefix"))
             }

@@ -27,10 +27,22 @@ pub struct Message {
     pub topic: Box<str>,
     /// Messages of one key are sent one after another.
     pub key: Option<Box<str>>,
-    /// The payload's bytes, unchanged.
-    pub payload: Bytes,
+    /// The payload.
+    pub payload: Payload,
     /// The row's own headers as a JSON object of strings.
     pub headers: Option<Box<str>>,
+}
+
+/// A payload, or how much of it is still in the database.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Payload {
+    /// Its bytes, unchanged.
+    Here(Bytes),
+    /// It is large and was left behind.
+    Behind {
+        /// Its length.
+        bytes: usize,
+    },
 }
 
 /// The longest header block a row can have is 16 KiB (`headers_size`); names and values are checked by the schema too.
@@ -54,7 +66,11 @@ const AVOUCH_CREATED_AT: HeaderName = HeaderName::from_static("Avouch-Created-At
 impl Message {
     /// What this message holds in memory, in bytes: its payload and headers, and a flat rate for the rest.
     pub fn weight(&self) -> usize {
-        256 + self.payload.len() + self.headers.as_ref().map_or(0, |h| h.len())
+        let payload = match &self.payload {
+            Payload::Here(bytes) => bytes.len(),
+            Payload::Behind { .. } => 0,
+        };
+        256 + payload + self.headers.as_ref().map_or(0, |h| h.len())
     }
 
     /// The broker's deduplication id: `<id>`, and `<id>:<generation>` from generation 1.
@@ -122,7 +138,7 @@ mod tests {
             created_at: OffsetDateTime::UNIX_EPOCH,
             topic: "orders.created".into(),
             key: Some("ключ 42\r\n".into()),
-            payload: Bytes::from_static(b"{}"),
+            payload: Payload::Here(Bytes::from_static(b"{}")),
             headers: None,
         }
     }

@@ -84,6 +84,10 @@ impl Default for Config {
 const LOOK_BACK: Duration = Duration::from_secs(2);
 /// While rows flow, those of longer transactions are looked for this often.
 const LOOK_BACK_EVERY: Duration = Duration::from_millis(50);
+/// Larger payloads are fetched one by one, when their turn comes: a read of 4096 rows takes 32 MiB at most.
+const INLINE_BYTES_MAX: i32 = 8 << 10;
+/// Large payloads fetched at a time.
+const FETCHES_MAX: usize = 4;
 /// Messages handed to the connection before answers are looked at again.
 const SEND_BURST: usize = 256;
 /// Answers taken in one step.
@@ -161,6 +165,7 @@ pub struct Relay {
     /// Raised by each burial: what was read of the holds before it is old.
     burials: u64,
     holds_at: Instant,
+    fetching: usize,
     in_process: Vec<(Instant, i64)>,
     /// No wish to sleep before this: it was refused.
     sleep_at: Instant,
@@ -212,6 +217,7 @@ impl Relay {
             holds_asked: false,
             burials: 0,
             holds_at: now,
+            fetching: 0,
             in_process: Vec::new(),
             sleep_at: now,
             refusals: 0,

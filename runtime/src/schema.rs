@@ -35,7 +35,7 @@ impl Difference {
 
     /// The objects without which the runtime cannot keep its promises.
     pub fn fatal(&self) -> Vec<&str> {
-        let vital = ["column ", "constraint ", "index CREATE UNIQUE", "function ", "trigger ", "grant avouch_runtime "];
+        let vital = ["column ", "constraint ", "function ", "trigger ", "grant avouch_runtime "];
         let is_vital = |line: &&String| vital.iter().any(|v| line.starts_with(v));
         self.missing.iter().filter(is_vital).map(String::as_str).collect()
     }

@@ -14,9 +14,9 @@ use uuid::Uuid;
 
 use self::connect::{Target, Tls};
 use self::link::Link;
-use crate::message::Message;
+use crate::message::{Message, Payload};
 use crate::secret::Secret;
-use crate::window::{Ask, Holds, Mark};
+use crate::window::{Ask, Found, Holds, Mark};
 
 /// `[source.NAME]`: a database with an outbox.
 #[derive(Clone, Debug, Deserialize)]
@@ -174,23 +174,29 @@ impl Store {
     // ── The relay's ────────────────────────────────────────────────────────────────────────────────────────────────
 
     /// The rows asked for, in order within each shard. `only` is each feed's only topic; the main feed leaves out
-    /// `left_out`; each shard gives at most `bytes_max` of payload (and at least one row).
+    /// `left_out`. Payloads over `inline_bytes_max` stay behind: see [`Store::payload`].
     pub async fn read_ready(
         &self,
         asks: &[Ask],
         only: &[Option<String>],
         left_out: &[String],
-        bytes_max: i64,
-    ) -> Result<Vec<(usize, Message)>, Error> {
+        inline_bytes_max: i32,
+    ) -> Result<Vec<(usize, Found)>, Error> {
         let a = AskColumns::new(asks, only);
         let rows = self
             .reader
             .query(
                 include_str!("store/read_ready.sql"),
-                &[&a.feeds, &a.topics, &a.shards, &a.afters, &a.rows, &left_out, &bytes_max],
+                &[&a.feeds, &a.topics, &a.shards, &a.afters, &a.rows, &left_out, &inline_bytes_max],
             )
             .await?;
-        rows.iter().map(read_message).collect()
+        rows.iter().map(read_row).collect()
+    }
+
+    /// One message's payload; none if the row is gone.
+    pub async fn payload(&self, id: Uuid) -> Result<Option<Bytes>, Error> {
+        let rows = self.reader.query(include_str!("store/payload.sql"), &[&id]).await?;
+        Ok(rows.first().map(|row| Bytes::copy_from_slice(payload_of(row, 0).unwrap_or_default())))
     }
 
     /// Where rows stand that may be sent, below what was read: `(feed, shard, seq)`.
@@ -370,10 +376,15 @@ fn columns(owned: &[Owned]) -> (Vec<i32>, Vec<i64>) {
     owned.iter().map(|o| (i32::from(o.shard), o.epoch)).unzip()
 }
 
-fn read_message(row: &Row) -> Result<(usize, Message), Error> {
-    let text: Option<&str> = row.get(8);
-    let bytes: Option<&[u8]> = row.get(9);
-    let payload = bytes.unwrap_or_else(|| text.unwrap_or_default().as_bytes());
+fn read_row(row: &Row) -> Result<(usize, Found), Error> {
+    let feed = usize_of(row.get(0))?;
+    if !row.get::<_, bool>(12) {
+        return Ok((feed, Found::Passed { shard: u16_of(row.get(1))?, seq: row.get(2) }));
+    }
+    let payload = match payload_of(row, 8) {
+        Some(bytes) => Payload::Here(Bytes::copy_from_slice(bytes)),
+        None => Payload::Behind { bytes: usize_of(row.get::<_, Option<i32>>(10).unwrap_or(0))? },
+    };
     let message = Message {
         shard: u16_of(row.get(1))?,
         seq: row.get(2),
@@ -382,10 +393,16 @@ fn read_message(row: &Row) -> Result<(usize, Message), Error> {
         created_at: row.get(5),
         topic: row.get::<_, &str>(6).into(),
         key: row.get::<_, Option<&str>>(7).map(Into::into),
-        payload: Bytes::copy_from_slice(payload),
-        headers: row.get::<_, Option<&str>>(10).map(Into::into),
+        payload,
+        headers: row.get::<_, Option<&str>>(11).map(Into::into),
     };
-    Ok((usize_of(row.get(0))?, message))
+    Ok((feed, Found::Message(message)))
+}
+
+/// Columns `at` and `at + 1`: text or bytes, whichever there is.
+fn payload_of(row: &Row, at: usize) -> Option<&[u8]> {
+    let text = row.get::<_, Option<&str>>(at).map(str::as_bytes);
+    text.or_else(|| row.get(at + 1))
 }
 
 fn u16_of(value: i32) -> Result<u16, Error> {

@@ -13,7 +13,9 @@ use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant};
 
 use self::cursors::{BEGINNING, Cursors, Horizon};
-use crate::message::Message;
+use bytes::Bytes;
+
+use crate::message::{Message, Payload};
 use crate::topics::Feed;
 
 /// Bounds of the window.
@@ -44,6 +46,20 @@ pub struct Ask {
     pub upto: i64,
     /// At most so many rows.
     pub rows: usize,
+}
+
+/// A row that was read.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Found {
+    /// A message for this feed.
+    Message(Message),
+    /// A message that this feed does not carry: it is passed.
+    Passed {
+        /// Its shard.
+        shard: u16,
+        /// Its place.
+        seq: i64,
+    },
 }
 
 /// A message that the broker holds and the database does not know of yet.
@@ -270,19 +286,28 @@ impl Window {
         }
     }
 
-    /// Takes the rows of the last read, in the order of their seq within each shard. Returns how many were new.
-    pub fn admit(&mut self, rows: impl IntoIterator<Item = (usize, Message)>, now: Instant) -> usize {
-        let mut admitted = 0;
+    /// Takes the rows of the last read, in the order of their seq within each shard. Returns how many brought something
+    /// new: a message, or a step forward.
+    pub fn admit(&mut self, rows: impl IntoIterator<Item = (usize, Found)>, now: Instant) -> usize {
+        let mut news = 0;
         if !self.read_is_stale {
-            for (feed, message) in rows {
-                self.horizon.saw(message.seq);
-                self.feeds[feed].cursors.passed(message.shard, message.seq);
-                admitted += usize::from(self.admit_one(feed, message));
+            for (feed, found) in rows {
+                let (shard, seq) = match &found {
+                    Found::Message(m) => (m.shard, m.seq),
+                    Found::Passed { shard, seq } => (*shard, *seq),
+                };
+                self.horizon.saw(seq);
+                let is_step = self.feeds[feed].cursors.passed(shard, seq);
+                let is_new = match found {
+                    Found::Message(message) => self.admit_one(feed, message),
+                    Found::Passed { .. } => false,
+                };
+                news += usize::from(is_step || is_new);
             }
         }
         self.read_ended();
         self.horizon.tick(now);
-        admitted
+        news
     }
 
     /// The read failed: nothing was seen.
@@ -412,6 +437,21 @@ impl Window {
         self.in_flight -= usize::from(slot.state == State::InFlight);
         slot.state = State::Settling;
         true
+    }
+
+    /// The payload that was left behind is here.
+    pub fn fill(&mut self, seq: i64, payload: Bytes) {
+        if let Some(slot) = self.slots.get_mut(&seq) {
+            self.bytes -= slot.message.weight();
+            slot.message.payload = Payload::Here(payload);
+            self.bytes += slot.message.weight();
+        }
+        self.unsettled(seq);
+    }
+
+    /// True if so many more bytes fit; something always fits into an otherwise empty window.
+    pub fn has_room_for(&self, bytes: usize) -> bool {
+        self.bytes + bytes <= self.limits.bytes_max || self.in_flight == 0
     }
 
     /// What was being decided came to nothing: the message may be sent (again).

@@ -3,16 +3,18 @@
 use std::time::{Duration, Instant};
 
 use super::{Attention, Relay};
+use bytes::Bytes;
+
 use crate::broker;
 use crate::doorbell::Sleep;
-use crate::message::Message;
 use crate::store::Error;
-use crate::window::{Holds, Mark};
+use crate::window::{Found, Holds, Mark};
 
 /// A finished piece of work.
 pub enum Done {
-    Read(Result<Vec<(usize, Message)>, Error>),
+    Read(Result<Vec<(usize, Found)>, Error>),
     LookedBack { took: Duration, result: Result<Vec<(usize, u16, i64)>, Error> },
+    Fetched { seq: i64, result: Result<Option<Bytes>, Error> },
     Marked { marks: Vec<Mark>, result: Result<u64, Error> },
     Buried { seq: i64, parked: Option<String>, result: Result<bool, Error> },
     Held { seq: i64, stream: usize, stream_seq: u64, result: Result<bool, broker::Error> },
@@ -32,6 +34,7 @@ impl Relay {
         match done {
             Done::Read(result) => self.read(result),
             Done::LookedBack { took, result } => self.looked_back(took, result),
+            Done::Fetched { seq, result } => self.fetched(seq, result),
             Done::Marked { marks, result } => self.marked(marks, result),
             Done::Buried { seq, parked, result } => self.buried(seq, parked, result),
             Done::Held { seq, stream, stream_seq, result } => self.held(seq, stream, stream_seq, result),
@@ -49,7 +52,7 @@ impl Relay {
         }
     }
 
-    fn read(&mut self, result: Result<Vec<(usize, Message)>, Error>) {
+    fn read(&mut self, result: Result<Vec<(usize, Found)>, Error>) {
         self.reading = false;
         let Some(rows) = self.database(result) else {
             self.window.read_ended();
@@ -59,12 +62,12 @@ impl Relay {
             return;
         };
         let now = Instant::now();
-        let admitted = self.window.admit(rows, now);
-        if admitted > 0 {
+        let news = self.window.admit(rows, now);
+        if news > 0 {
             if self.attention != Attention::Awake {
                 self.awake();
             }
-            self.pace.rows(admitted, now);
+            self.pace.rows(news, now);
         } else {
             self.pace.nothing(now);
             if self.attention == Attention::LastLook {
@@ -82,6 +85,15 @@ impl Relay {
             && self.window.looked_back(&found)
         {
             self.awake();
+        }
+    }
+
+    fn fetched(&mut self, seq: i64, result: Result<Option<Bytes>, Error>) {
+        self.fetching -= 1;
+        match self.database(result) {
+            Some(Some(payload)) => self.window.fill(seq, payload),
+            Some(None) => self.window.settled([seq]),
+            None => self.window.unsettled(seq),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Attention, DUE_EVERY, Done, LOOK_BACK_EVERY, RELEASE_ROWS, Relay};
+use super::{Attention, DUE_EVERY, Done, INLINE_BYTES_MAX, LOOK_BACK_EVERY, RELEASE_ROWS, Relay};
 use crate::doorbell::Rung;
 use crate::store::Owned;
 
@@ -48,8 +48,9 @@ impl Relay {
         }
         self.reading = true;
         let (store, only, left_out) = (self.parts.store.clone(), self.only.clone(), self.left_out());
-        let bytes_max = i64::try_from(self.config.bytes_max / 2 / asks.len()).unwrap_or(i64::MAX);
-        self.work.push(Box::pin(async move { Done::Read(store.read_ready(&asks, &only, &left_out, bytes_max).await) }));
+        self.work.push(Box::pin(async move {
+            Done::Read(store.read_ready(&asks, &only, &left_out, INLINE_BYTES_MAX).await)
+        }));
     }
 
     /// Marks what the broker holds, as much as has gathered.

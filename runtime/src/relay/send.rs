@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Done, IN_PROCESS_WAIT, Relay, SEND_BURST};
+use super::{Done, FETCHES_MAX, IN_PROCESS_WAIT, Relay, SEND_BURST};
 use crate::broker::{Refusal, Reply};
 use crate::lifecycle::Answer;
+use crate::message::Payload;
 use crate::store::Owned;
 use crate::topics::OnDead;
 
@@ -27,21 +28,28 @@ impl Relay {
                     self.window.put_back(seq);
                     break;
                 }
-                self.send_one(feed, seq, now).await;
+                if !self.send_one(feed, seq, now).await {
+                    break;
+                }
                 burst -= 1;
             }
         }
         false
     }
 
-    async fn send_one(&mut self, feed: usize, seq: i64, now: Instant) {
-        let Some((message, _)) = self.window.message(seq) else { return };
+    /// Sends one message, or begins what must come before. Returns false if there is no room now.
+    async fn send_one(&mut self, feed: usize, seq: i64, now: Instant) -> bool {
+        let Some((message, _)) = self.window.message(seq) else { return true };
         if let Some(reason) = self.parts.topics.refusal(&message.topic) {
             self.bury(seq, reason);
-            return;
+            return true;
         }
+        let payload = match &message.payload {
+            Payload::Here(bytes) => bytes.clone(),
+            Payload::Behind { bytes } => return self.fetch(seq, *bytes),
+        };
         let subject = self.parts.topics.subject(feed, &message.topic);
-        match self.parts.broker.publish(&subject, message).await {
+        match self.parts.broker.publish(&subject, message, payload).await {
             Ok(()) => {
                 self.window.sent(seq, now);
                 let stream = self.stream_of(feed);
@@ -51,8 +59,29 @@ impl Relay {
             Err(Refusal::Broker(why)) => {
                 self.window.put_back(seq);
                 self.trouble(self.stream_of(feed), &why);
+                return false;
             }
         }
+        true
+    }
+
+    /// Fetches a payload that was too large to be read with the others, if there is room for it.
+    fn fetch(&mut self, seq: i64, bytes: usize) -> bool {
+        if let Some(reason) = self.parts.broker.refuses(bytes) {
+            self.bury(seq, reason);
+            return true;
+        }
+        if self.fetching >= FETCHES_MAX || !self.window.has_room_for(bytes) || self.store_silent_until.is_some() {
+            self.window.put_back(seq);
+            return false;
+        }
+        let Some(id) = self.window.message(seq).map(|(m, _)| m.id) else { return true };
+        if self.window.settling(seq) {
+            self.fetching += 1;
+            let store = self.parts.store.clone();
+            self.work.push(Box::pin(async move { Done::Fetched { seq, result: store.payload(id).await } }));
+        }
+        true
     }
 
     /// Takes the broker's answers.

@@ -38,11 +38,11 @@ impl Cursors {
         self.after.iter().map(|(s, a)| (*s, *a))
     }
 
-    /// A row of this shard was read.
-    pub fn passed(&mut self, shard: u16, seq: i64) {
-        if let Some(after) = self.after.get_mut(&shard) {
-            *after = (*after).max(seq);
-        }
+    /// A row of this shard was read. Returns true if that is a step forward.
+    pub fn passed(&mut self, shard: u16, seq: i64) -> bool {
+        let Some(after) = self.after.get_mut(&shard).filter(|after| **after < seq) else { return false };
+        *after = seq;
+        true
     }
 
     /// This row must be read again.

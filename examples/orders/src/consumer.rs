@@ -1,0 +1,170 @@
+//! The NATS side: a durable consumer that acknowledges what it gets, and a reader that takes the stream back whole.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use async_nats::jetstream::consumer::pull::{Config, OrderedConfig};
+use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, PullConsumer};
+use async_nats::jetstream::{self, AckKind, Message};
+use futures_util::StreamExt;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::facts::{Seen, Stored};
+
+/// The stream that the runtime makes when no other is configured.
+const STREAM: &str = "AVOUCH";
+const DURABLE: &str = "orders-demo";
+/// A message that was not acknowledged for so long is delivered again.
+const ACK_WAIT: Duration = Duration::from_secs(2);
+const ACK_PENDING_MAX: i64 = 1000;
+/// At these places of the stream the consumer says no at first, or says nothing, as real ones do.
+const NAK_EACH: u64 = 211;
+const FORGET_EACH: u64 = 503;
+/// How long the runtime may take to make the stream.
+const STREAM_MAX: Duration = Duration::from_secs(30);
+/// How long reading the next message of a stream at rest may take.
+const READ_MAX: Duration = Duration::from_secs(10);
+const POLL: Duration = Duration::from_millis(100);
+
+/// The consumer of this process, at work until it is dropped.
+pub struct Consumer {
+    jetstream: jetstream::Context,
+    durable: PullConsumer,
+    seen: Arc<Mutex<Seen>>,
+    task: JoinHandle<()>,
+    stop: DropGuard,
+}
+
+impl Consumer {
+    /// Waits for the stream, makes the durable and begins.
+    pub async fn start(nats_url: &str) -> anyhow::Result<Self> {
+        let client = async_nats::connect(nats_url).await.context("connecting to the private nats-server")?;
+        let jetstream = jetstream::new(client);
+        let stream = wait_for_stream(&jetstream).await?;
+        let config = Config {
+            durable_name: Some(DURABLE.into()),
+            ack_policy: AckPolicy::Explicit,
+            ack_wait: ACK_WAIT,
+            max_ack_pending: ACK_PENDING_MAX,
+            ..Config::default()
+        };
+        let durable = stream.create_consumer(config).await.context("making the durable consumer")?;
+        let (seen, stop) = (Arc::new(Mutex::new(Seen::default())), CancellationToken::new());
+        let task = tokio::spawn(consume(durable.clone(), Arc::clone(&seen), stop.clone()));
+        Ok(Self { jetstream, durable, seen, task, stop: stop.drop_guard() })
+    }
+
+    /// What it has seen until now.
+    pub fn seen(&self) -> MutexGuard<'_, Seen> {
+        lock(&self.seen)
+    }
+
+    /// How many messages the stream holds.
+    pub async fn published(&self) -> anyhow::Result<u64> {
+        let stream = self.jetstream.get_stream_no_info(STREAM).await?;
+        Ok(stream.get_info().await.with_context(|| format!("asking for stream {STREAM}"))?.state.messages)
+    }
+
+    /// How many messages the broker still waits to have acknowledged, delivered or not.
+    pub async fn behind(&self) -> anyhow::Result<u64> {
+        let info = self.durable.get_info().await.with_context(|| format!("asking for consumer {DURABLE}"))?;
+        Ok(info.num_pending + info.num_ack_pending as u64)
+    }
+
+    /// Ends it, and hands out all that it has seen.
+    pub async fn stop(self) -> anyhow::Result<Seen> {
+        drop(self.stop);
+        self.task.await.context("the consumer broke")?;
+        Ok(std::mem::take(&mut *lock(&self.seen)))
+    }
+
+    /// The whole stream in its order, read anew by a consumer that has nothing to do with this one.
+    pub async fn read_back(nats_url: &str) -> anyhow::Result<Vec<Stored>> {
+        let client = async_nats::connect(nats_url).await.context("connecting to the private nats-server")?;
+        let stream = jetstream::new(client).get_stream(STREAM).await.context("finding the stream")?;
+        let count = stream.cached_info().state.messages;
+        let mut all = Vec::new();
+        if count == 0 {
+            return Ok(all);
+        }
+        let config = OrderedConfig { deliver_policy: DeliverPolicy::All, ..OrderedConfig::default() };
+        let mut messages = stream.create_consumer(config).await?.messages().await?;
+        loop {
+            let next = timeout(READ_MAX, messages.next()).await;
+            let Ok(Some(message)) = next else {
+                bail!("stream {STREAM} gave {} of {count} messages within {} s", all.len(), READ_MAX.as_secs());
+            };
+            let message = message.context("reading the stream back")?;
+            let (stored, pending) = (read(&message)?, info(&message)?.pending);
+            all.push(stored);
+            if pending == 0 {
+                return Ok(all);
+            }
+        }
+    }
+}
+
+async fn wait_for_stream(jetstream: &jetstream::Context) -> anyhow::Result<jetstream::stream::Stream> {
+    let deadline = Instant::now() + STREAM_MAX;
+    loop {
+        match jetstream.get_stream(STREAM).await {
+            Ok(stream) => return Ok(stream),
+            Err(_) if Instant::now() < deadline => sleep(POLL).await,
+            Err(e) => bail!(
+                "the runtime made no stream {STREAM} within {} s ({e}): see its log runtime.log",
+                STREAM_MAX.as_secs()
+            ),
+        }
+    }
+}
+
+/// A broken subscription is made anew: the durable knows what was acknowledged.
+async fn consume(durable: PullConsumer, seen: Arc<Mutex<Seen>>, stop: CancellationToken) {
+    while !stop.is_cancelled() {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            Ok(mut messages) = durable.messages() => {
+                while let Some(Some(Ok(message))) = stop.run_until_cancelled(messages.next()).await {
+                    // A failed acknowledgement is a forgotten one: the broker delivers again.
+                    handle(&message, &seen).await.ok();
+                }
+            }
+            else => {}
+        }
+        sleep(POLL).await;
+    }
+}
+
+async fn handle(message: &Message, seen: &Mutex<Seen>) -> anyhow::Result<()> {
+    let (delivered, stored) = (info(message)?.delivered, read(message)?);
+    if delivered > 1 {
+        lock(seen).redelivered += 1;
+    } else {
+        lock(seen).note(&stored);
+        if stored.sequence % NAK_EACH == 0 {
+            return message.ack_with(AckKind::Nak(None)).await.map_err(|e| anyhow::anyhow!(e));
+        }
+        if stored.sequence % FORGET_EACH == 0 {
+            return Ok(());
+        }
+    }
+    message.ack().await.map_err(|e| anyhow::anyhow!(e))?;
+    lock(seen).note_ack(&stored);
+    Ok(())
+}
+
+fn info(message: &Message) -> anyhow::Result<jetstream::message::Info<'_>> {
+    message.info().map_err(|e| anyhow::anyhow!("a delivery does not say where it is from: {e}"))
+}
+
+fn read(message: &Message) -> anyhow::Result<Stored> {
+    Ok(Stored::read(info(message)?.stream_sequence, message.headers.as_ref(), &message.payload))
+}
+
+/// Whoever panicked while holding the lock left counts that are still counts.
+fn lock(seen: &Mutex<Seen>) -> MutexGuard<'_, Seen> {
+    seen.lock().unwrap_or_else(PoisonError::into_inner)
+}

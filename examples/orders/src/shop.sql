@@ -1,0 +1,30 @@
+-- The shop's own tables, beside the outbox in the same database. They belong to the order service, whose only other
+-- right is to be an avouch_producer.
+create role order_service login in role avouch_producer;
+create schema shop authorization order_service;
+set role order_service;
+
+create table shop.orders (
+  id     bigint generated always as identity primary key,
+  status text not null default 'created'
+         constraint orders_status_known check (status in ('created', 'paying', 'paid', 'shipped')),
+  step   int not null default 1    -- how many messages of its own the order has had
+);
+create index orders_unfinished on shop.orders (id) where status in ('created', 'paid');
+
+-- What the shop swears it did: a row for each message, written in the transaction that the message belongs to.
+create table shop.history (
+  message_id uuid primary key,
+  key        text not null,
+  step       int not null,         -- counts up within the key
+  topic      text not null
+);
+
+-- One row for each committed transaction.
+create table shop.transactions (attempt bigint primary key);
+
+-- Sequences do not roll back, so they count what tables cannot: transactions begun, and rolled back on purpose.
+create sequence shop.attempts;
+create sequence shop.rollbacks;
+
+reset role;
