@@ -10,10 +10,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::broker::Broker;
 use crate::config::Config;
-use crate::doorbell::Doorbell;
+use crate::doorbell::{Doorbell, Mode};
 use crate::relay::{Parts, Relay};
 use crate::shards::{Progress, Shards};
-use crate::store::{Error, Store};
+use crate::store::{Error, Plans, Store};
 use crate::upkeep::Upkeep;
 use crate::{schema, store};
 
@@ -61,13 +61,13 @@ async fn start_source(
     running: &mut JoinSet<()>,
 ) -> anyhow::Result<()> {
     let instance = config.instance_name.clone().unwrap_or_else(default_name);
-    let store = Arc::new(Store::new(source, &format!("avouch {instance}"))?);
+    // The doorbell's probe proves that the connection is direct; without it, it may be a pooler's.
+    let plans = if config.doorbell.mode == Mode::On { Plans::Fixed } else { Plans::Free };
+    let store = Arc::new(Store::new(source, &format!("avouch {instance}"), plans)?);
     until_it_answers(name, async || serve_schema(&store).await).await?;
-    let doorbell = until_it_answers(name, async || {
-        let (listen, other) = (store.listen_target().clone(), store.target().clone());
-        Doorbell::start(&config.doorbell, listen, other, stop.clone()).await
-    })
-    .await?;
+    let doorbell =
+        until_it_answers(name, async || Doorbell::start(&config.doorbell, store.target().clone(), stop.clone()).await)
+            .await?;
     let (broker, replies) = Broker::connect(&config.nats, &format!("avouch {instance}")).await?;
     let streams: Vec<_> = config.streams().iter().map(|(name, c)| broker.stream(name, c)).collect();
     let (progress, watched) = watch::channel(Progress::default());

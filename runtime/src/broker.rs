@@ -3,11 +3,14 @@
 pub mod streams;
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use async_nats::{Client, ConnectOptions, Event, Subscriber};
+use async_nats::{Client, ConnectOptions, Event, ServerAddr, Subscriber};
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt};
+use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 use tokio::sync::watch;
 
@@ -134,16 +137,26 @@ impl Broker {
     pub async fn connect(config: &Config, name: &str) -> Result<(Self, Replies), Error> {
         let (events, connected) = watch::channel(false);
         let url = config.url.reveal().map_err(|e| Error::Fatal(e.to_string()))?;
-        let servers: Vec<String> = url.split(',').map(|s| s.trim().to_owned()).collect();
-        let options = options(config, name)?.event_callback(move |event| {
-            let events = events.clone();
+        let (servers, login) = servers(&url)?;
+        let unreachable = Arc::new(AtomicBool::new(false));
+        let options = options(config, login, name)?.event_callback(move |event| {
+            let (events, unreachable) = (events.clone(), Arc::clone(&unreachable));
             async move {
                 match event {
-                    Event::Connected => drop(events.send(true)),
-                    Event::Disconnected | Event::Closed => drop(events.send(false)),
+                    Event::Connected => {
+                        unreachable.store(false, Ordering::Relaxed);
+                        events.send_replace(true);
+                    }
+                    Event::Disconnected | Event::Closed => {
+                        events.send_replace(false);
+                    }
                     Event::SlowConsumer(_) => tracing::warn!("answers of the broker came faster than they were read"),
                     Event::ServerError(e) => tracing::warn!(error = %e, "the NATS server reports an error"),
-                    Event::ClientError(e) => tracing::warn!(error = %e, "cannot reach NATS"),
+                    // Once, not with every try.
+                    Event::ClientError(e) if !unreachable.swap(true, Ordering::Relaxed) => {
+                        tracing::warn!(error = %e, "cannot reach NATS; trying again");
+                    }
+                    Event::ClientError(e) => tracing::debug!(error = %e, "cannot reach NATS"),
                     Event::LameDuckMode => tracing::info!("the NATS server is about to stop"),
                     Event::Draining => {}
                 }
@@ -237,7 +250,34 @@ fn read_reply(inbox: &str, message: &async_nats::Message) -> Option<Reply> {
     })
 }
 
-fn options(config: &Config, name: &str) -> Result<ConnectOptions, Error> {
+/// A user and password, or a token, that stood in a URL.
+enum Login {
+    User(String, String),
+    Token(String),
+}
+
+/// The servers without what is secret in their URLs: the client logs them.
+fn servers(url: &str) -> Result<(Vec<ServerAddr>, Option<Login>), Error> {
+    let unreadable =
+        || Error::Fatal("nats.url cannot be read: write nats://host:4222, several with commas between".into());
+    let mut login = None;
+    let mut servers = Vec::new();
+    for text in url.split(',').map(str::trim) {
+        let (scheme, rest) = text.split_once("://").unwrap_or(("nats", text));
+        let (user_info, host) = rest.rsplit_once('@').map_or((None, rest), |(u, h)| (Some(u), h));
+        if let Some(user_info) = user_info {
+            let decode = |t: &str| percent_decode_str(t).decode_utf8().map(String::from).map_err(|_| unreadable());
+            login = Some(match user_info.split_once(':') {
+                Some((user, password)) => Login::User(decode(user)?, decode(password)?),
+                None => Login::Token(decode(user_info)?),
+            });
+        }
+        servers.push(format!("{scheme}://{host}").parse().map_err(|_| unreadable())?);
+    }
+    Ok((servers, login))
+}
+
+fn options(config: &Config, login: Option<Login>, name: &str) -> Result<ConnectOptions, Error> {
     let secret = |s: &Secret| s.reveal().map_err(|e| Error::Fatal(e.to_string()));
     let mut options = ConnectOptions::new()
         .name(name)
@@ -251,6 +291,11 @@ fn options(config: &Config, name: &str) -> Result<ConnectOptions, Error> {
         .require_tls(config.tls.required)
         // Topics are checked by the schema and prefixes by the configuration.
         .skip_subject_validation(true);
+    options = match login {
+        Some(Login::User(user, password)) => options.user_and_password(user, password),
+        Some(Login::Token(token)) => options.token(token),
+        None => options,
+    };
     if config.tls.first {
         options = options.tls_first();
     }
@@ -283,4 +328,17 @@ fn options(config: &Config, name: &str) -> Result<ConnectOptions, Error> {
         options = options.custom_inbox_prefix(prefix);
     }
     Ok(options)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_secret_in_a_url_does_not_stay_in_it() {
+        let (servers, login) = servers("nats://user:hun%40ter2@a:4222, tls://b").expect("is valid");
+        assert!(servers.iter().all(|s| !format!("{s:?}").contains("hun")));
+        assert!(matches!(login, Some(Login::User(user, password)) if user == "user" && password == "hun@ter2"));
+        assert!(matches!(super::servers("nats://t0ken@a").expect("is valid").1, Some(Login::Token(t)) if t == "t0ken"));
+    }
 }

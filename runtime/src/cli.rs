@@ -129,7 +129,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
             logs::start(&config.log)?;
             dev::run(config, options, stop_on_signal()?).await.map(done)
         }
-        Command::Schema(command) => schema::run(&common.target()?, command).await,
+        Command::Schema(command) => schema::run(|| common.target(), command).await,
         Command::Config(inspect::ConfigCommand::Check) => inspect::config(&common.load()?).map(done),
         Command::Status { json } => inspect::status(&common.target()?, json).await.map(done),
         Command::Pause { what, reason } => operate::pause(&common.target()?, &what, reason).await.map(done),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use figment::Figment;
+use figment::error::{Actual, Kind};
 use figment::providers::{Env, Format, Toml};
 use serde::Deserialize;
 
@@ -198,7 +199,26 @@ fn explain(error: &figment::Error, place: &str) -> String {
     let from_env = error.metadata.as_ref().is_some_and(|m| m.name.contains("environment"));
     let place = if from_env { "an AVOUCH_ variable" } else { place };
     let path = error.path.join(".");
-    if path.is_empty() { format!("{place}: {}", error.kind) } else { format!("{place}, {path}: {}", error.kind) }
+    // The library's own text quotes the value, which may be a secret.
+    let what = match &error.kind {
+        Kind::InvalidType(actual, expected) => format!("{} was given, expected {expected}", type_of(actual)),
+        Kind::InvalidValue(actual, expected) => {
+            format!("{} of this value cannot be used, expected {expected}", type_of(actual))
+        }
+        kind => kind.to_string(),
+    };
+    if path.is_empty() { format!("{place}: {what}") } else { format!("{place}, {path}: {what}") }
+}
+
+fn type_of(value: &Actual) -> &'static str {
+    match value {
+        Actual::Bool(_) => "a boolean",
+        Actual::Unsigned(_) | Actual::Signed(_) | Actual::Float(_) => "a number",
+        Actual::Char(_) | Actual::Str(_) => "a text",
+        Actual::Seq => "a list",
+        Actual::Map => "a table",
+        _ => "something",
+    }
 }
 
 #[cfg(test)]

@@ -104,13 +104,13 @@ impl Bell {
 
 impl Doorbell {
     /// Listens, after a probe that fails behind a transaction pooler. Runs until `stop`; connects again when it must.
-    pub async fn start(config: &Config, listen: Target, other: Target, stop: CancellationToken) -> Result<Self, Error> {
+    pub async fn start(config: &Config, target: Target, stop: CancellationToken) -> Result<Self, Error> {
         let bell = Arc::new(Bell::default());
         let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
         if config.mode == Mode::On {
-            probe(&listen, &other).await?;
+            probe(&target).await?;
             let heartbeat = Duration::from_millis(config.heartbeat_ms);
-            tokio::spawn(listen_until(stop, Arc::clone(&bell), listen, heartbeat, inbox));
+            tokio::spawn(listen_until(stop, Arc::clone(&bell), target, heartbeat, inbox));
         }
         Ok(Self { bell, commands })
     }
@@ -289,17 +289,17 @@ async fn within<T>(limit: Duration, work: impl Future<Output = Result<T, tokio_p
 }
 
 /// LISTEN here, NOTIFY there: a pooler in transaction mode accepts LISTEN and delivers nothing.
-async fn probe(listen: &Target, other: &Target) -> Result<(), Error> {
+async fn probe(target: &Target) -> Result<(), Error> {
     let bell = Arc::new(Bell::default());
-    let listener = hear(Arc::clone(&bell), listen.connect().await?);
+    let listener = hear(Arc::clone(&bell), target.connect().await?);
     let channel = format!("avouch_probe_{}", Uuid::now_v7().simple());
     listener.batch_execute(&format!("listen {channel}")).await?;
-    let notifier = hear(Arc::new(Bell::default()), other.connect().await?);
+    let notifier = hear(Arc::new(Bell::default()), target.connect().await?);
     notifier.batch_execute(&format!("notify {channel}, 'probe'")).await?;
     tokio::time::timeout(PROBE_LIMIT, bell.rung.notified()).await.map_err(|_| {
         Error::Fatal(format!(
             "LISTEN was accepted but no notification arrived within {} s: the connection goes through a transaction pooler. \
-             Set listen_url to the database's direct address, or [doorbell] mode = \"off\" to poll instead",
+             Give the database's direct address as url, or [doorbell] mode = \"off\" to poll instead",
             PROBE_LIMIT.as_secs()
         ))
     })

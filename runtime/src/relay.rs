@@ -235,6 +235,9 @@ impl Relay {
     pub async fn run(mut self, stop: CancellationToken, grace: Duration) {
         let mut deadline = None;
         let mut connected = self.parts.broker.connected();
+        if !*connected.borrow_and_update() {
+            self.disconnected();
+        }
         loop {
             if stop.is_cancelled() && deadline.is_none() {
                 self.stopping = true;

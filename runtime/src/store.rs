@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use self::connect::{Target, Tls};
 use self::link::Link;
+pub use self::link::{FIXED_PLANS, Plans};
 use crate::message::{Message, Payload};
 use crate::secret::Secret;
 use crate::window::{Ask, Found, Holds, Mark};
@@ -22,10 +23,9 @@ use crate::window::{Ask, Found, Holds, Mark};
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// `postgres://user:password@host:5432/database`, or `env:NAME`, or `file:/path`. Several hosts: the writable one.
+    /// `postgres://user:password@host:5432/database`, or `env:NAME`, or `file:/path`. Several hosts: the writable one. The
+    /// server itself, not a pooler in transaction mode: those deliver no notifications.
     pub url: Secret,
-    /// For the listening connection, if `url` goes through a pooler.
-    pub listen_url: Option<Secret>,
     /// TLS to this database.
     #[serde(default)]
     pub tls: Tls,
@@ -42,7 +42,6 @@ impl Config {
     pub fn of(url: Secret) -> Self {
         Self {
             url,
-            listen_url: None,
             tls: Tls::default(),
             connect_timeout_ms: connect_timeout_ms(),
             statement_timeout_ms: statement_timeout_ms(),
@@ -146,27 +145,19 @@ pub struct Store {
     marker: Link,
     control: Link,
     target: Target,
-    listen_target: Target,
 }
 
 impl Store {
     /// Reads the settings; connects at the first use.
-    pub fn new(config: &Config, application: &str) -> Result<Self, Error> {
+    pub fn new(config: &Config, application: &str, plans: Plans) -> Result<Self, Error> {
         let connect_timeout = Duration::from_millis(config.connect_timeout_ms);
         let timeout = Duration::from_millis(config.statement_timeout_ms);
         let target = Target::new(&config.url, &config.tls, application, connect_timeout)?;
-        let listen_url = config.listen_url.as_ref().unwrap_or(&config.url);
-        let listen_target = Target::new(listen_url, &config.tls, application, connect_timeout)?;
-        let link = || Link::new(target.clone(), timeout);
-        Ok(Self { reader: link(), marker: link(), control: link(), target: target.clone(), listen_target })
+        let link = || Link::new(target.clone(), timeout, plans);
+        Ok(Self { reader: link(), marker: link(), control: link(), target: target.clone() })
     }
 
-    /// Where the listening connection goes.
-    pub fn listen_target(&self) -> &Target {
-        &self.listen_target
-    }
-
-    /// Where the other connections go.
+    /// Where its connections go.
     pub fn target(&self) -> &Target {
         &self.target
     }

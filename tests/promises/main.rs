@@ -1,1 +1,18 @@
-fn main() {}
+//! Avouch's promises, each kept by a test over real servers. One binary, so that they share the servers.
+
+mod ground;
+mod relayed;
+
+mod input;
+mod producers;
+mod transactions;
+
+mod broker;
+mod crash;
+mod doorbell;
+mod ownership;
+mod plans;
+
+mod cli;
+mod foreign;
+mod schema;

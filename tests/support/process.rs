@@ -1,5 +1,6 @@
 //! The `avouch` binary as a process: started with a config, watched through its log, frozen, killed, stopped.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus};
 use std::time::Duration;
@@ -48,8 +49,9 @@ impl Avouch {
     pub async fn start_again(&mut self) {
         assert!(self.process.is_none(), "avouch is started while it runs: kill or terminate it before");
         let launch = Launch {
-            program: binary(),
-            args: self.args.iter().map(Into::into).collect(),
+            // The tests' own variables are no settings of the runtime.
+            program: "/usr/bin/env".into(),
+            args: env_args(&self.args),
             dir: self.dir.clone(),
             account: None,
             stop: Signal::SIGTERM,
@@ -137,6 +139,12 @@ pub fn binary() -> PathBuf {
     let flag = if cfg!(debug_assertions) { "" } else { " --release" };
     assert!(binary.is_file(), "no {}: run `cargo build -p avouch-runtime{flag}`", binary.display());
     binary.to_path_buf()
+}
+
+fn env_args(args: &[String]) -> Vec<OsString> {
+    let own = std::env::vars_os().map(|(name, _)| name).filter(|name| name.to_string_lossy().starts_with("AVOUCH_"));
+    let unset = own.flat_map(|name| [OsString::from("-u"), name]);
+    unset.chain([binary().into_os_string()]).chain(args.iter().map(Into::into)).collect()
 }
 
 fn expect<T>(result: Result<T, Error>) -> T {

@@ -21,15 +21,15 @@ pub enum Command {
     Print,
 }
 
-pub async fn run(target: &Target, command: Command) -> anyhow::Result<ExitCode> {
+pub async fn run(target: impl FnOnce() -> anyhow::Result<Target>, command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Install { shards } => {
-            schema::install_at(target, shards).await?;
+            schema::install_at(&target()?, shards).await?;
             println!("the avouch schema is installed");
             Ok(ExitCode::SUCCESS)
         }
         Command::Check => {
-            let difference = schema::check(target).await?;
+            let difference = schema::check(&target()?).await?;
             if difference.is_none() {
                 println!("the avouch schema is as it should be");
                 return Ok(ExitCode::SUCCESS);
@@ -38,14 +38,13 @@ pub async fn run(target: &Target, command: Command) -> anyhow::Result<ExitCode> 
                 println!("- missing or different: {line}");
             }
             for line in &difference.unexpected {
-                println!("+ not avouch's: {line}");
+                println!("+ not avouch's, or differs: {line}");
             }
-            if !difference.missing.is_empty() {
-                println!(
-                    "`avouch schema install` makes functions, triggers, indexes and grants again as they should be."
-                );
-                println!("A missing column or constraint it cannot make: restore it by hand from schema.sql.");
-            }
+            println!("`avouch schema install` makes functions, triggers, indexes and grants again as they should be.");
+            println!("A missing column or constraint it cannot make: restore it by hand from schema.sql.");
+            println!(
+                "What is not avouch's it leaves alone, but for grants to public: remove it by hand if nobody needs it."
+            );
             Ok(ExitCode::FAILURE)
         }
         Command::Print => {

@@ -1,6 +1,6 @@
 //! Whether a stream may be sent to. After trouble it is opened again, and tried with one message first. Pure.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::lifecycle::Backoff;
 
@@ -110,15 +110,17 @@ impl Gate {
         is_news
     }
 
-    /// The connection is gone or back: whatever was the case, the stream must be asked for again after `wait`.
-    pub fn reset(&mut self, why: Option<&str>, wait: Duration, now: Instant) {
-        self.state = State::Closed { until: now + wait };
+    /// The connection is gone or back: whatever was the case, the stream must be asked for again.
+    pub fn reset(&mut self, why: Option<&str>, now: Instant) {
+        self.state = State::Closed { until: now };
         self.trouble = why.map(str::to_owned).or(self.trouble.take());
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn gate(now: Instant) -> Gate {
@@ -145,7 +147,7 @@ mod tests {
     fn trouble_is_news_once_and_waits_longer_each_time() {
         let now = Instant::now();
         let mut gate = gate(now);
-        let mut open = |gate: &mut Gate, at| {
+        let open = |gate: &mut Gate, at| {
             assert!(gate.wants_opening(at));
             gate.opened(7);
         };

@@ -201,17 +201,24 @@ impl Relay {
 
     /// The connection was lost or is back: what flew is sent again, as soon as its stream has been seen.
     pub(super) fn connection_changed(&mut self, is_connected: bool) {
+        if is_connected {
+            tracing::info!("connected to NATS");
+            let now = Instant::now();
+            self.gates.iter_mut().for_each(|gate| gate.reset(None, now));
+        } else {
+            tracing::warn!("the connection to NATS is lost: rows wait in the database");
+            self.disconnected();
+        }
+    }
+
+    /// Without a connection nothing is sent, and nothing will be answered.
+    pub(super) fn disconnected(&mut self) {
         let now = Instant::now();
         for seq in self.window.overdue(now) {
             self.window.retry(seq);
         }
-        let why = (!is_connected).then_some("not connected to NATS");
-        match why {
-            Some(_) => tracing::warn!("the connection to NATS is lost: rows wait in the database"),
-            None => tracing::info!("connected to NATS"),
-        }
         for (stream, gate) in self.gates.iter_mut().enumerate() {
-            gate.reset(why, Duration::ZERO, now);
+            gate.reset(Some("not connected to NATS"), now);
             self.window.close_stream(stream);
         }
         self.report();

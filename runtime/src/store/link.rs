@@ -15,6 +15,7 @@ use super::connect::Target;
 pub struct Link {
     target: Target,
     timeout: Duration,
+    plans: Plans,
     session: Mutex<Option<Session>>,
 }
 
@@ -23,13 +24,27 @@ struct Session {
     statements: HashMap<&'static str, Statement>,
 }
 
+/// How statements are planned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Plans {
+    /// By index, once a connection: an outbox is empty at one moment and has a million rows the next, so statistics only
+    /// mislead. Needs a connection of one's own, because the settings stay in the session.
+    Fixed,
+    /// As the server likes: behind a pooler, settings would leak into the sessions of others.
+    Free,
+}
+
+/// What [`Plans::Fixed`] sets.
+pub const FIXED_PLANS: &str = "set enable_seqscan = off; set enable_hashjoin = off; set enable_mergejoin = off; \
+                           set enable_bitmapscan = off; set enable_memoize = off; set plan_cache_mode = force_generic_plan; set jit = off";
+
 /// Parameters of a statement.
 pub type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
 
 impl Link {
     /// A link that connects at its first use; each statement may take `timeout`.
-    pub fn new(target: Target, timeout: Duration) -> Self {
-        Self { target, timeout, session: Mutex::new(None) }
+    pub fn new(target: Target, timeout: Duration, plans: Plans) -> Self {
+        Self { target, timeout, plans, session: Mutex::new(None) }
     }
 
     /// Runs a statement and returns its rows.
@@ -73,6 +88,9 @@ impl Link {
                 tracing::debug!(error = %e, "a connection to Postgres ended");
             }
         });
+        if self.plans == Plans::Fixed {
+            client.batch_execute(FIXED_PLANS).await?;
+        }
         Ok(Session { client, statements: HashMap::new() })
     }
 }

@@ -1,0 +1,124 @@
+//! Each hot statement is planned by its index, at a million rows and with half a million dead entries at the head.
+
+use avouch_runtime::store::FIXED_PLANS;
+use avouch_tests::database::Database;
+use avouch_tests::wait::{secs, until};
+use serde_json::Value;
+use tokio_postgres::Client;
+
+use crate::ground::rounds;
+
+/// Statement, the types of its parameters, arguments, and the index that it must use.
+const HOT: &[(&str, &str, &str, &str, &str)] = &[
+    (
+        "read_ready",
+        include_str!("../../runtime/src/store/read_ready.sql"),
+        "int[], text[], int[], bigint[], int[], text[], int",
+        "'{0,0}', '{null,null}', '{0,1}', '{600000,600000}', '{256,256}', '{}', 8192",
+        "outbox_ready",
+    ),
+    (
+        "look_back",
+        include_str!("../../runtime/src/store/look_back.sql"),
+        "int[], text[], int[], bigint[], bigint[], int[], text[]",
+        "'{0,0}', '{null,null}', '{0,1}', '{600000,600000}', '{700000,700000}', '{256,256}', '{}'",
+        "outbox_ready",
+    ),
+    (
+        "mark_sent",
+        include_str!("../../runtime/src/store/mark_sent.sql"),
+        "int[], bigint[], int[], bigint[], int[], bigint[]",
+        "'{0,1}', '{0,0}', '{0,1}', '{700000,700001}', '{1,1}', '{1,2}'",
+        "outbox_ready",
+    ),
+    (
+        "bury",
+        include_str!("../../runtime/src/store/bury.sql"),
+        "int, bigint, bigint, text, boolean",
+        "0, 0, 700000, 'no', false",
+        "outbox_ready",
+    ),
+    (
+        "next_generation",
+        include_str!("../../runtime/src/store/next_generation.sql"),
+        "int, bigint, bigint, int",
+        "0, 0, 700000, 0",
+        "outbox_ready",
+    ),
+    ("release_due", include_str!("../../runtime/src/store/release_due.sql"), "bigint", "1000", "outbox_delayed"),
+    ("next_due", include_str!("../../runtime/src/store/next_due.sql"), "", "", "outbox_delayed"),
+    ("payload", include_str!("../../runtime/src/store/payload.sql"), "uuid", "gen_random_uuid()", "outbox_pkey"),
+    (
+        "retire",
+        include_str!("../../runtime/src/store/retire.sql"),
+        "uuid, uuid, bigint",
+        "'00000000-0000-0000-0000-000000000000', '00000000-0000-0000-0000-000000000001', 1000",
+        "outbox_pkey",
+    ),
+];
+
+async fn explain(client: &Client, name: &str, sql: &str, types: &str, args: &str) -> Value {
+    let types = if types.is_empty() { String::new() } else { format!("({types})") };
+    let args = if args.is_empty() { String::new() } else { format!("({args})") };
+    client
+        .batch_execute(&format!("deallocate all; prepare {name}{types} as {sql}"))
+        .await
+        .expect("the statement is valid");
+    let explain = format!("explain (analyze, buffers, format json) execute {name}{args}");
+    client.query_one(&explain, &[]).await.expect("the statement runs").get(0)
+}
+
+/// All nodes of a plan that touch the outbox: (node type, index).
+fn touches(plan: &Value, found: &mut Vec<(String, String)>) {
+    let text = |name: &str| plan[name].as_str().unwrap_or_default().to_owned();
+    if text("Relation Name") == "outbox" || text("Index Name").starts_with("outbox") {
+        found.push((text("Node Type"), text("Index Name")));
+    }
+    for child in plan["Plans"].as_array().into_iter().flatten() {
+        touches(child, found);
+    }
+}
+
+#[tokio::test]
+async fn hot_statements_use_their_index_at_a_million_rows_and_half_a_million_dead_entries() {
+    let database = Database::create().await;
+    let client = database.client().await;
+    let rows = i32::try_from(rounds("AVOUCH_TEST_PLAN_ROWS", 1_000_000)).expect("fits");
+    let load = "insert into avouch.outbox (topic, key, payload, not_before) \
+                select 'orders', (n % 100000)::text, 'x', case when n % 1000 = 0 then now() + interval '1 day' end \
+                from generate_series(1, $1) n";
+    client.execute(load, &[&rows]).await.expect("rows are valid");
+    // A held snapshot keeps the dead entries from being cleaned away.
+    let other = database.client().await;
+    other
+        .batch_execute("begin isolation level repeatable read; select 1 from avouch.outbox limit 1")
+        .await
+        .expect("is valid");
+    let dead = "update avouch.outbox set state = 'sent', stream_seq = seq where state = 'ready' and not_before is null and seq <= $1";
+    client.execute(dead, &[&i64::from(rows / 2)]).await.expect("is valid");
+    for statistics in ["", "analyze avouch.outbox"] {
+        client.batch_execute(statistics).await.expect("is valid");
+        client.batch_execute(FIXED_PLANS).await.expect("is valid");
+        for (name, sql, types, args, index) in HOT {
+            let answer = explain(&client, name, sql, types, args).await;
+            let plan = &answer[0]["Plan"];
+            let mut found = Vec::new();
+            touches(plan, &mut found);
+            let allowed = ["Index Scan", "Index Only Scan", "Tid Scan", "ModifyTable"];
+            assert!(found.iter().all(|(node, _)| allowed.contains(&node.as_str())), "{name}: {found:?}");
+            assert!(found.iter().any(|(_, used)| used == index), "{name} does not use {index}: {found:?}");
+            let blocks =
+                plan["Shared Hit Blocks"].as_i64().unwrap_or(0) + plan["Shared Read Blocks"].as_i64().unwrap_or(0);
+            assert!(blocks < 5_000, "{name} touches {blocks} blocks: dead entries are rescanned");
+        }
+    }
+}
+
+#[tokio::test]
+async fn backlog_of_a_table_without_statistics_drains() {
+    let ground = crate::ground::Ground::new().await;
+    ground.client.batch_execute("alter table avouch.outbox set (autovacuum_enabled = off)").await.expect("is allowed");
+    let _avouch = ground.runtime("").await;
+    ground.insert("orders", 1000, 0, 30_000).await;
+    until("it to be drained", secs(60), async || (ground.count("sent").await == 30_000).then_some(())).await;
+}
