@@ -87,7 +87,8 @@ impl Config {
             let text = std::fs::read_to_string(path).map_err(|e| Error::NoFile(path.display().to_string(), e))?;
             figment = figment.merge(Toml::string(&text));
         }
-        let variables = Env::prefixed("AVOUCH_").ignore(NOT_SETTINGS).split("__");
+        let variables =
+            Env::prefixed("AVOUCH_").ignore(NOT_SETTINGS).filter(|name| !is_of_kubernetes(name.as_str())).split("__");
         Self::from_figment(figment.merge(variables), file)
     }
 
@@ -194,6 +195,12 @@ impl Config {
     }
 }
 
+/// A Kubernetes service called `avouch` makes variables like AVOUCH_SERVICE_HOST and AVOUCH_PORT_80_TCP in every pod.
+fn is_of_kubernetes(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    name == "port" || name.starts_with("port_") || name.starts_with("service_")
+}
+
 /// One fault: where it stands, what it is.
 fn explain(error: &figment::Error, place: &str) -> String {
     let from_env = error.metadata.as_ref().is_some_and(|m| m.name.contains("environment"));
@@ -248,6 +255,12 @@ mod tests {
     fn every_fault_is_told_at_once() {
         let text = refused("grace_ms = 1\n[relay]\nrows_max = 1\nkey_rows_max = 1");
         assert!(text.contains("rows_max") && text.contains("key_rows_max"), "{text}");
+    }
+
+    #[test]
+    fn variables_of_kubernetes_are_no_settings() {
+        assert!(is_of_kubernetes("SERVICE_HOST") && is_of_kubernetes("port_4222_tcp") && is_of_kubernetes("PORT"));
+        assert!(!is_of_kubernetes("source__main__url") && !is_of_kubernetes("grace_ms"));
     }
 
     #[test]

@@ -48,8 +48,8 @@ impl Default for Config {
 pub struct Rung {
     /// Rows came.
     pub rows: bool,
-    /// A row came below what an awake relay still looks at.
-    pub late: bool,
+    /// Everything should be looked at again: a row went back to its old place, or nobody listened for a while.
+    pub rescan: bool,
     /// Something was held or let go.
     pub holds: bool,
 }
@@ -75,7 +75,7 @@ pub struct Doorbell {
 struct Bell {
     rung: Notify,
     rows: AtomicBool,
-    late: AtomicBool,
+    rescan: AtomicBool,
     holds: AtomicBool,
 }
 
@@ -94,7 +94,7 @@ const RETRY: Duration = Duration::from_millis(500);
 impl Bell {
     fn ring(&self, payload: &str) {
         match payload {
-            "late" => self.late.store(true, Ordering::Release),
+            "rescan" => self.rescan.store(true, Ordering::Release),
             "holds" => self.holds.store(true, Ordering::Release),
             _ => self.rows.store(true, Ordering::Release),
         }
@@ -120,7 +120,7 @@ impl Doorbell {
         loop {
             let rung = Rung {
                 rows: self.bell.rows.swap(false, Ordering::AcqRel),
-                late: self.bell.late.swap(false, Ordering::AcqRel),
+                rescan: self.bell.rescan.swap(false, Ordering::AcqRel),
                 holds: self.bell.holds.swap(false, Ordering::AcqRel),
             };
             if rung != Rung::default() {
@@ -169,7 +169,7 @@ async fn listen_until(
             deaf_since_logged = true;
         }
         // Whoever sleeps must look by itself now.
-        bell.ring("late");
+        bell.ring("rescan");
         let pause = tokio::time::sleep(RETRY);
         tokio::pin!(pause);
         loop {
@@ -202,7 +202,7 @@ async fn listen_once(
         tracing::info!("the doorbell listens again");
     }
     // What was inserted while nobody listened did not ring here.
-    bell.ring("late");
+    bell.ring("rescan");
     let mut holding = false;
     let mut beat = tokio::time::interval(heartbeat);
     beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -276,7 +276,7 @@ fn hear(bell: Arc<Bell>, (client, mut connection): Connected) -> Client {
             }
         }
         // Without a connection there is no K: rows come without a ring.
-        bell.ring("late");
+        bell.ring("rescan");
     });
     client
 }

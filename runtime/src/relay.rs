@@ -80,10 +80,6 @@ impl Default for Config {
     }
 }
 
-/// A transaction older than a second rings with `late` (schema.sql, `avouch.doorbell`); the second one is for its commit.
-const LOOK_BACK: Duration = Duration::from_secs(2);
-/// While rows flow, those of longer transactions are looked for this often.
-const LOOK_BACK_EVERY: Duration = Duration::from_millis(50);
 /// Larger payloads are fetched one by one, when their turn comes: a read of 4096 rows takes 32 MiB at most.
 const INLINE_BYTES_MAX: i32 = 8 << 10;
 /// Large payloads fetched at a time.
@@ -153,11 +149,8 @@ pub struct Relay {
     full: bool,
     looking_back: bool,
     marking: bool,
-    look_back_at: Instant,
     sweep_at: Instant,
     sweep_now: bool,
-    /// The look back under way goes to the beginning.
-    sweeping: bool,
     due_at: Instant,
     due_asked: bool,
     holds_known: bool,
@@ -186,7 +179,6 @@ impl Relay {
             bytes_max: config.bytes_max,
             lane_rows_max: config.key_rows_max,
             read_rows_max: config.read_rows_max,
-            look_back: LOOK_BACK,
         };
         let ms = Duration::from_millis;
         let backoff = Backoff::new(ms(config.retry_first_ms), ms(config.retry_max_ms));
@@ -207,10 +199,8 @@ impl Relay {
             full: false,
             looking_back: false,
             marking: false,
-            look_back_at: now,
             sweep_at: now + ms(config.safety_poll_ms),
             sweep_now: false,
-            sweeping: false,
             due_at: now,
             due_asked: false,
             holds_known: false,

@@ -44,18 +44,20 @@ impl Difference {
 /// Installs or upgrades the schema; the first install fixes the number of shards. Repeating it changes nothing.
 pub async fn install(url: &str, shards: u16) -> anyhow::Result<()> {
     let target = Target::new(&Secret::new(url), &Tls::default(), "avouch schema", Duration::from_secs(10))?;
-    Ok(install_at(&target, Some(shards)).await?)
+    install_at(&target, Some(shards)).await?;
+    Ok(())
 }
 
-/// Installs or upgrades the schema of this database.
-pub async fn install_at(target: &Target, shards: Option<u16>) -> Result<(), Error> {
+/// Installs or upgrades the schema of this database. Returns the number of shards that it has.
+pub async fn install_at(target: &Target, shards: Option<u16>) -> Result<u16, Error> {
     let client = client_of(target.connect().await?);
     if let Some(shards) = shards {
         client.batch_execute(&format!("set avouch.shards = '{shards}'")).await?;
     }
     client.batch_execute("set client_min_messages = warning").await?;
     client.batch_execute(SCHEMA).await?;
-    Ok(())
+    let shards: i32 = client.query_one("select shards from avouch.meta", &[]).await?.get(0);
+    u16::try_from(shards).map_err(|e| Error::Fatal(format!("avouch.meta says {shards} shards: {e}")))
 }
 
 /// Compares what is installed with a fresh install. An error says what to do when it cannot be served at all.

@@ -2,22 +2,22 @@
 
 pub mod connect;
 mod link;
+mod rows;
 
 use std::time::Duration;
 
 use bytes::Bytes;
 use serde::Deserialize;
 use time::OffsetDateTime;
-use tokio_postgres::Row;
 use tokio_postgres::error::SqlState;
 use uuid::Uuid;
 
 use self::connect::{Target, Tls};
 use self::link::Link;
 pub use self::link::{FIXED_PLANS, Plans};
-use crate::message::{Message, Payload};
+use self::rows::{AskColumns, columns, payload_of, read_row, u16_of, usize_of};
 use crate::secret::Secret;
-use crate::window::{Ask, Found, Holds, Mark};
+use crate::window::{Ask, Holds, Mark, Reading, Snapshot};
 
 /// `[source.NAME]`: a database with an outbox.
 #[derive(Clone, Debug, Deserialize)]
@@ -139,6 +139,19 @@ pub struct Share {
     pub owned: Vec<Owned>,
 }
 
+/// What a read needs to know beside its asks.
+#[derive(Clone, Debug)]
+pub struct Feeds {
+    /// Each feed's only topic.
+    pub only: Vec<Option<String>>,
+    /// Topics that the main feed leaves out.
+    pub left_out: Vec<String>,
+    /// Nothing new is at or below this seq.
+    pub low: i64,
+    /// The snapshot of the last used read, as Postgres writes it.
+    pub previous: String,
+}
+
 /// The runtime's connections to one database. Reading and marking go side by side; the third serves the rest.
 pub struct Store {
     reader: Link,
@@ -164,24 +177,32 @@ impl Store {
 
     // ── The relay's ────────────────────────────────────────────────────────────────────────────────────────────────
 
-    /// The rows asked for, in order within each shard. `only` is each feed's only topic; the main feed leaves out
-    /// `left_out`. Payloads over `inline_bytes_max` stay behind: see [`Store::payload`].
-    pub async fn read_ready(
-        &self,
-        asks: &[Ask],
-        only: &[Option<String>],
-        left_out: &[String],
-        inline_bytes_max: i32,
-    ) -> Result<Vec<(usize, Found)>, Error> {
-        let a = AskColumns::new(asks, only);
+    /// The rows asked for, in order within each shard, and the snapshot in which they stood. `only` is each feed's only
+    /// topic; the main feed leaves out `left_out`. Nothing new is at or below `low`; `previous` is the last used snapshot.
+    /// Payloads over `inline_bytes_max` stay behind: see [`Store::payload`].
+    pub async fn read_ready(&self, asks: &[Ask], feeds: &Feeds, inline_bytes_max: i32) -> Result<Reading, Error> {
+        let a = AskColumns::new(asks, &feeds.only);
         let rows = self
             .reader
             .query(
                 include_str!("store/read_ready.sql"),
-                &[&a.feeds, &a.topics, &a.shards, &a.afters, &a.rows, &left_out, &inline_bytes_max],
+                &[
+                    &a.feeds,
+                    &a.topics,
+                    &a.shards,
+                    &a.afters,
+                    &a.rows,
+                    &feeds.left_out,
+                    &inline_bytes_max,
+                    &feeds.low,
+                    &feeds.previous,
+                ],
             )
             .await?;
-        rows.iter().map(read_row).collect()
+        let (first, rest) =
+            rows.split_first().ok_or_else(|| Error::Retry("a read came without its snapshot".into()))?;
+        let snapshot = Snapshot::parse(first.get(6)).map_err(|e| Error::Fatal(e.to_string()))?;
+        Ok(Reading { snapshot, rows: rest.iter().map(read_row).collect::<Result<_, _>>()? })
     }
 
     /// One message's payload; none if the row is gone.
@@ -190,19 +211,14 @@ impl Store {
         Ok(rows.first().map(|row| Bytes::copy_from_slice(payload_of(row, 0).unwrap_or_default())))
     }
 
-    /// Where rows stand that may be sent, below what was read: `(feed, shard, seq)`.
-    pub async fn look_back(
-        &self,
-        asks: &[Ask],
-        only: &[Option<String>],
-        left_out: &[String],
-    ) -> Result<Vec<(usize, u16, i64)>, Error> {
-        let a = AskColumns::new(asks, only);
+    /// Where rows stand that may be sent, at or below the cursors: `(feed, shard, seq)`.
+    pub async fn look_back(&self, asks: &[Ask], feeds: &Feeds) -> Result<Vec<(usize, u16, i64)>, Error> {
+        let a = AskColumns::new(asks, &feeds.only);
         let rows = self
             .reader
             .query(
                 include_str!("store/look_back.sql"),
-                &[&a.feeds, &a.topics, &a.shards, &a.afters, &a.uptos, &a.rows, &left_out],
+                &[&a.feeds, &a.topics, &a.shards, &a.afters, &a.rows, &feeds.left_out],
             )
             .await?;
         rows.iter().map(|r| Ok((usize_of(r.get(0))?, u16_of(r.get(1))?, r.get(2)))).collect()
@@ -337,69 +353,4 @@ impl Store {
         let rows = self.control.query(include_str!("store/retire.sql"), &[&from, &before, &rows_max]).await?;
         Ok((rows.len(), rows.first().map(|r| r.get(0))))
     }
-}
-
-/// Asks as the columns that the statements unnest.
-struct AskColumns<'a> {
-    feeds: Vec<i32>,
-    topics: Vec<Option<&'a str>>,
-    shards: Vec<i32>,
-    afters: Vec<i64>,
-    uptos: Vec<i64>,
-    rows: Vec<i32>,
-}
-
-impl<'a> AskColumns<'a> {
-    fn new(asks: &[Ask], only: &'a [Option<String>]) -> Self {
-        let int = |n: usize| i32::try_from(n).unwrap_or(i32::MAX);
-        Self {
-            feeds: asks.iter().map(|a| int(a.feed)).collect(),
-            topics: asks.iter().map(|a| only.get(a.feed).and_then(|t| t.as_deref())).collect(),
-            shards: asks.iter().map(|a| i32::from(a.shard)).collect(),
-            afters: asks.iter().map(|a| a.after).collect(),
-            uptos: asks.iter().map(|a| a.upto).collect(),
-            rows: asks.iter().map(|a| int(a.rows)).collect(),
-        }
-    }
-}
-
-fn columns(owned: &[Owned]) -> (Vec<i32>, Vec<i64>) {
-    owned.iter().map(|o| (i32::from(o.shard), o.epoch)).unzip()
-}
-
-fn read_row(row: &Row) -> Result<(usize, Found), Error> {
-    let feed = usize_of(row.get(0))?;
-    if !row.get::<_, bool>(12) {
-        return Ok((feed, Found::Passed { shard: u16_of(row.get(1))?, seq: row.get(2) }));
-    }
-    let payload = match payload_of(row, 8) {
-        Some(bytes) => Payload::Here(Bytes::copy_from_slice(bytes)),
-        None => Payload::Behind { bytes: usize_of(row.get::<_, Option<i32>>(10).unwrap_or(0))? },
-    };
-    let message = Message {
-        shard: u16_of(row.get(1))?,
-        seq: row.get(2),
-        id: row.get(3),
-        generation: u32::try_from(row.get::<_, i32>(4)).unwrap_or(0),
-        created_at: row.get(5),
-        topic: row.get::<_, &str>(6).into(),
-        key: row.get::<_, Option<&str>>(7).map(Into::into),
-        payload,
-        headers: row.get::<_, Option<&str>>(11).map(Into::into),
-    };
-    Ok((feed, Found::Message(message)))
-}
-
-/// Columns `at` and `at + 1`: text or bytes, whichever there is.
-fn payload_of(row: &Row, at: usize) -> Option<&[u8]> {
-    let text = row.get::<_, Option<&str>>(at).map(str::as_bytes);
-    text.or_else(|| row.get(at + 1))
-}
-
-fn u16_of(value: i32) -> Result<u16, Error> {
-    u16::try_from(value).map_err(|e| Error::Fatal(format!("shard {value}: {e}")))
-}
-
-fn usize_of(value: i32) -> Result<usize, Error> {
-    usize::try_from(value).map_err(|e| Error::Fatal(format!("feed {value}: {e}")))
 }

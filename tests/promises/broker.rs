@@ -45,14 +45,14 @@ async fn duplicate_puback_is_success_only_if_the_message_is_held() {
     // As after a crash between PubAck and mark: the broker has it, the database does not know.
     let again = "update avouch.outbox set state = 'ready', seq = seq, stream = null, stream_seq = null";
     ground.client.execute(again, &[]).await.expect("is allowed");
-    ground.client.execute("select pg_notify('avouch_doorbell', 'late')", &[]).await.expect("is allowed");
+    ground.client.execute("select pg_notify('avouch_doorbell', 'rescan')", &[]).await.expect("is allowed");
     ground.drained().await;
     assert_eq!(ground.stream().await.len(), 1, "held, so nothing was sent twice");
     // Now the broker still remembers the id, and holds nothing.
     let stream = ground.jetstream.get_stream(&ground.names.stream).await.expect("it was made");
     stream.purge().await.expect("is allowed");
     ground.client.execute(again, &[]).await.expect("is allowed");
-    ground.client.execute("select pg_notify('avouch_doorbell', 'late')", &[]).await.expect("is allowed");
+    ground.client.execute("select pg_notify('avouch_doorbell', 'rescan')", &[]).await.expect("is allowed");
     ground.drained().await;
     let held = ground.stream().await;
     assert_eq!(held.len(), 1, "sent again");

@@ -10,9 +10,11 @@ mod transactions;
 mod broker;
 mod crash;
 mod doorbell;
+mod order;
 mod ownership;
 mod plans;
 
 mod cli;
+mod docs;
 mod foreign;
 mod schema;

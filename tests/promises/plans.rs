@@ -13,15 +13,15 @@ const HOT: &[(&str, &str, &str, &str, &str)] = &[
     (
         "read_ready",
         include_str!("../../runtime/src/store/read_ready.sql"),
-        "int[], text[], int[], bigint[], int[], text[], int",
-        "'{0,0}', '{null,null}', '{0,1}', '{600000,600000}', '{256,256}', '{}', 8192",
+        "int[], text[], int[], bigint[], int[], text[], int, bigint, text",
+        "'{0,0}', '{null,null}', '{0,1}', '{600000,600000}', '{256,256}', '{}', 8192, 599000, '1:1:'",
         "outbox_ready",
     ),
     (
         "look_back",
         include_str!("../../runtime/src/store/look_back.sql"),
-        "int[], text[], int[], bigint[], bigint[], int[], text[]",
-        "'{0,0}', '{null,null}', '{0,1}', '{600000,600000}', '{700000,700000}', '{256,256}', '{}'",
+        "int[], text[], int[], bigint[], int[], text[]",
+        "'{0,0}', '{null,null}', '{0,1}', '{400000,400000}', '{256,256}', '{}'",
         "outbox_ready",
     ),
     (
@@ -109,7 +109,11 @@ async fn hot_statements_use_their_index_at_a_million_rows_and_half_a_million_dea
             assert!(found.iter().any(|(_, used)| used == index), "{name} does not use {index}: {found:?}");
             let blocks =
                 plan["Shared Hit Blocks"].as_i64().unwrap_or(0) + plan["Shared Read Blocks"].as_i64().unwrap_or(0);
-            assert!(blocks < 5_000, "{name} touches {blocks} blocks: dead entries are rescanned");
+            // Looking back reads everything below the cursors, and so is repeated no sooner than twenty times its length.
+            assert!(
+                blocks < 5_000 || *name == "look_back",
+                "{name} touches {blocks} blocks: dead entries are rescanned"
+            );
         }
     }
 }

@@ -169,7 +169,8 @@ impl Stream {
         while let Some(consumer) = consumers.next().await {
             let c = consumer.map_err(|e| self.retry(&e))?;
             let floor = if c.num_pending == 0 && c.num_ack_pending == 0 {
-                c.delivered.stream_sequence
+                // It has seen all there was when `info` was asked for, wanted or not.
+                info.state.last_sequence
             } else {
                 c.ack_floor.stream_sequence
             };

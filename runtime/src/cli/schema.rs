@@ -24,8 +24,12 @@ pub enum Command {
 pub async fn run(target: impl FnOnce() -> anyhow::Result<Target>, command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Install { shards } => {
-            schema::install_at(&target()?, shards).await?;
-            println!("the avouch schema is installed");
+            let installed = schema::install_at(&target()?, shards).await?;
+            println!("the avouch schema is installed, with {installed} shards");
+            if shards.is_some_and(|wanted| wanted != installed) {
+                println!("their number is fixed by the first install: --shards changed nothing");
+                return Ok(ExitCode::FAILURE);
+            }
             Ok(ExitCode::SUCCESS)
         }
         Command::Check => {

@@ -8,11 +8,11 @@ use bytes::Bytes;
 use crate::broker;
 use crate::doorbell::Sleep;
 use crate::store::Error;
-use crate::window::{Found, Holds, Mark};
+use crate::window::{Admitted, Ask, Holds, Mark, Reading};
 
 /// A finished piece of work.
 pub enum Done {
-    Read(Result<Vec<(usize, Found)>, Error>),
+    Read { asks: Vec<Ask>, result: Result<Reading, Error> },
     LookedBack { took: Duration, result: Result<Vec<(usize, u16, i64)>, Error> },
     Fetched { seq: i64, result: Result<Option<Bytes>, Error> },
     Marked { marks: Vec<Mark>, result: Result<u64, Error> },
@@ -32,7 +32,7 @@ impl Relay {
     /// Takes one finished piece of work.
     pub(super) fn take(&mut self, done: Done) {
         match done {
-            Done::Read(result) => self.read(result),
+            Done::Read { asks, result } => self.read(&asks, result),
             Done::LookedBack { took, result } => self.looked_back(took, result),
             Done::Fetched { seq, result } => self.fetched(seq, result),
             Done::Marked { marks, result } => self.marked(marks, result),
@@ -52,9 +52,9 @@ impl Relay {
         }
     }
 
-    fn read(&mut self, result: Result<Vec<(usize, Found)>, Error>) {
+    fn read(&mut self, asks: &[Ask], result: Result<Reading, Error>) {
         self.reading = false;
-        let Some(rows) = self.database(result) else {
+        let Some(reading) = self.database(result) else {
             self.window.read_ended();
             if self.attention == Attention::LastLook {
                 self.awake();
@@ -62,25 +62,26 @@ impl Relay {
             return;
         };
         let now = Instant::now();
-        let news = self.window.admit(rows, now);
-        if news > 0 {
-            if self.attention != Attention::Awake {
-                self.awake();
+        match self.window.admit(asks, reading, now) {
+            Admitted::Unusable => self.awake(),
+            Admitted::News(0) => {
+                self.pace.nothing(now);
+                if self.attention == Attention::LastLook {
+                    self.attention = Attention::Asleep;
+                }
             }
-            self.pace.rows(news, now);
-        } else {
-            self.pace.nothing(now);
-            if self.attention == Attention::LastLook {
-                self.attention = Attention::Asleep;
+            Admitted::News(news) => {
+                if self.attention != Attention::Awake {
+                    self.awake();
+                }
+                self.pace.rows(news, now);
             }
         }
     }
 
     fn looked_back(&mut self, took: Duration, result: Result<Vec<(usize, u16, i64)>, Error>) {
         self.looking_back = false;
-        if std::mem::take(&mut self.sweeping) {
-            self.sweep_at = self.sweep_at.max(Instant::now() + took * SWEEP_PAUSE_FACTOR);
-        }
+        self.sweep_at = self.sweep_at.max(Instant::now() + took * SWEEP_PAUSE_FACTOR);
         if let Some(found) = self.database(result)
             && self.window.looked_back(&found)
         {

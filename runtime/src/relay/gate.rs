@@ -113,7 +113,7 @@ impl Gate {
     /// The connection is gone or back: whatever was the case, the stream must be asked for again.
     pub fn reset(&mut self, why: Option<&str>, now: Instant) {
         self.state = State::Closed { until: now };
-        self.trouble = why.map(str::to_owned).or(self.trouble.take());
+        self.trouble = why.map(str::to_owned);
     }
 }
 

@@ -2,14 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Attention, DUE_EVERY, Done, INLINE_BYTES_MAX, LOOK_BACK_EVERY, RELEASE_ROWS, Relay};
+use super::{Attention, DUE_EVERY, Done, INLINE_BYTES_MAX, RELEASE_ROWS, Relay};
 use crate::doorbell::Rung;
-use crate::store::Owned;
+use crate::store::{Feeds, Owned};
 
 impl Relay {
     /// Somebody rang.
     pub(super) fn wake(&mut self, rung: Rung) {
-        self.sweep_now |= rung.late;
+        self.sweep_now |= rung.rescan;
         if rung.holds {
             self.holds_at = Instant::now();
         }
@@ -36,7 +36,7 @@ impl Relay {
         if !is_time || self.reading || !self.may_work(now) || !self.holds_known {
             return;
         }
-        let asks = self.window.plan_read(now);
+        let asks = self.window.plan_read();
         if asks.is_empty() {
             // Full, closed, or without shards: what changes that reads at once.
             self.full = true;
@@ -47,9 +47,10 @@ impl Relay {
             return;
         }
         self.reading = true;
-        let (store, only, left_out) = (self.parts.store.clone(), self.only.clone(), self.left_out());
+        let (store, feeds) = (self.parts.store.clone(), self.feeds());
         self.work.push(Box::pin(async move {
-            Done::Read(store.read_ready(&asks, &only, &left_out, INLINE_BYTES_MAX).await)
+            let result = store.read_ready(&asks, &feeds, INLINE_BYTES_MAX).await;
+            Done::Read { asks, result }
         }));
     }
 
@@ -94,31 +95,25 @@ impl Relay {
         }
     }
 
+    /// The safety poll: reads, and looks at everything below the cursors, in case a ring or a row was missed.
     fn start_looking_back(&mut self, now: Instant) {
-        let sweep = self.sweep_now || self.sweep_at <= now;
-        let short = self.look_back_at <= now && !self.window.is_empty();
-        if self.looking_back || !(sweep || short) || !self.holds_known {
+        if self.looking_back || !(self.sweep_now || self.sweep_at <= now) || !self.holds_known {
             return;
         }
         self.sweep_now = false;
-        let asks = self.window.plan_look_back(sweep, now);
-        if sweep {
-            self.sweep_at = now + Duration::from_millis(self.config.safety_poll_ms);
-            // A sleeping relay looks at the newest rows too, in case nobody rang.
-            self.pace.now(now);
-            if self.attention == Attention::Asleep {
-                self.attention = Attention::LastLook;
-            }
+        self.sweep_at = now + Duration::from_millis(self.config.safety_poll_ms);
+        self.pace.now(now);
+        if self.attention == Attention::Asleep {
+            self.attention = Attention::LastLook;
         }
-        self.look_back_at = now + LOOK_BACK_EVERY;
+        let asks = self.window.plan_look_back();
         if asks.is_empty() {
             return;
         }
         self.looking_back = true;
-        self.sweeping = sweep;
-        let (store, only, left_out) = (self.parts.store.clone(), self.only.clone(), self.left_out());
+        let (store, feeds) = (self.parts.store.clone(), self.feeds());
         self.work.push(Box::pin(async move {
-            let result = store.look_back(&asks, &only, &left_out).await;
+            let result = store.look_back(&asks, &feeds).await;
             Done::LookedBack { took: now.elapsed(), result }
         }));
     }
@@ -146,8 +141,10 @@ impl Relay {
         !self.stopping && now < self.valid_until && self.store_silent_until.is_none()
     }
 
-    fn left_out(&self) -> Vec<String> {
-        self.parts.topics.not_in_main(&self.window.holds().topics)
+    fn feeds(&self) -> Feeds {
+        let (low, previous) = self.window.horizon();
+        let left_out = self.parts.topics.not_in_main(&self.window.holds().topics);
+        Feeds { only: self.only.clone(), left_out, low, previous }
     }
 
     pub(super) fn due_again(&mut self, released: u64, due: Option<Duration>) {

@@ -205,6 +205,7 @@ impl Relay {
             tracing::info!("connected to NATS");
             let now = Instant::now();
             self.gates.iter_mut().for_each(|gate| gate.reset(None, now));
+            self.report();
         } else {
             tracing::warn!("the connection to NATS is lost: rows wait in the database");
             self.disconnected();

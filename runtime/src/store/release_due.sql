@@ -11,6 +11,7 @@ with due as (
     for update skip locked
   ) d
 )
-update avouch.outbox o set seq = due.seq, not_before = null, released_at = clock_timestamp()
+update avouch.outbox o
+set xact = pg_current_xact_id(), seq = due.seq, not_before = null, released_at = clock_timestamp()
 from due
 where o.id = due.id and o.state = 'ready' and o.not_before is not null

@@ -1,7 +1,6 @@
 //! How far each feed was read, shard by shard, and what must be read again. Pure.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::time::{Duration, Instant};
+use std::collections::{BTreeMap, HashMap};
 
 /// Before the first row.
 pub const BEGINNING: i64 = i64::MIN;
@@ -43,6 +42,13 @@ impl Cursors {
         let Some(after) = self.after.get_mut(&shard).filter(|after| **after < seq) else { return false };
         *after = seq;
         true
+    }
+
+    /// The last read was cut off below the cursor: it goes on from here.
+    pub fn back_to(&mut self, shard: u16, seq: i64) {
+        if let Some(after) = self.after.get_mut(&shard) {
+            *after = (*after).min(seq);
+        }
     }
 
     /// This row must be read again.
@@ -90,42 +96,5 @@ impl Cursors {
         self.after.values_mut().for_each(|a| *a = BEGINNING);
         self.rewind.clear();
         self.full_lanes.clear();
-    }
-}
-
-/// Remembers which seq had been allocated when, for a few looks back.
-#[derive(Debug)]
-pub struct Horizon {
-    look_back: Duration,
-    seen: VecDeque<(Instant, i64)>,
-    max: i64,
-}
-
-impl Horizon {
-    /// A horizon `look_back` behind.
-    pub fn new(look_back: Duration) -> Self {
-        Self { look_back, seen: VecDeque::new(), max: BEGINNING }
-    }
-
-    /// A row with this seq exists.
-    pub fn saw(&mut self, seq: i64) {
-        self.max = self.max.max(seq);
-    }
-
-    /// Notes what has been seen up to now.
-    pub fn tick(&mut self, now: Instant) {
-        let due = |at: &Instant| now.duration_since(*at) >= self.look_back / 8;
-        if self.seen.back().is_none_or(|(at, _)| due(at)) {
-            self.seen.push_back((now, self.max));
-        }
-        while self.seen.get(1).is_some_and(|(at, _)| now.duration_since(*at) >= self.look_back) {
-            self.seen.pop_front();
-        }
-    }
-
-    /// Every seq up to this one was allocated at least `look_back` ago.
-    pub fn floor(&self, now: Instant) -> i64 {
-        let old = |at: &Instant| now.duration_since(*at) >= self.look_back;
-        self.seen.iter().rev().find(|(at, _)| old(at)).map_or(BEGINNING, |(_, seq)| *seq)
     }
 }

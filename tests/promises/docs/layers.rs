@@ -1,0 +1,118 @@
+//! What each module may import, and how long a file may be.
+
+use std::collections::BTreeMap;
+
+use super::pages::{files, read};
+
+const FILE_LINES_MAX: usize = 400;
+
+/// What each module may name of this crate: a module, or single items of it. Layer 0 is pure, 1 the edges, 2 the loops.
+const MAY_IMPORT: &[(&str, &[&str])] = &[
+    // 0
+    ("message", &[]),
+    ("lifecycle", &[]),
+    ("topics", &[]),
+    ("window", &["message", "topics"]),
+    ("secret", &[]),
+    // 1
+    ("store", &["message", "secret", "window"]),
+    ("broker", &["lifecycle", "message", "secret", "store::full_text"]),
+    ("doorbell", &["store::connect", "store::Error", "store::full_text"]),
+    // 2: shards' two types are the channel between the loops.
+    (
+        "relay",
+        &[
+            "broker",
+            "doorbell",
+            "lifecycle",
+            "message",
+            "shards::Ownership",
+            "shards::Progress",
+            "store",
+            "topics",
+            "window",
+        ],
+    ),
+    ("shards", &["store"]),
+    ("upkeep", &["broker", "store"]),
+    // 3
+    ("logs", &[]),
+    ("config", &["broker", "doorbell", "logs", "relay", "shards", "store", "topics", "upkeep"]),
+    ("schema", &["secret", "store"]),
+    ("app", &["broker", "config", "doorbell", "relay", "schema", "shards", "store", "upkeep"]),
+    ("dev", &["app", "config", "schema", "secret", "store"]),
+    ("cli", &["app", "config", "dev", "logs", "schema", "secret", "store"]),
+];
+/// Who may name the clients of the outside world. `message` makes NATS's header map, `dev` asks servers whether they are up.
+const MAY_USE: &[(&str, &[&str])] = &[
+    ("async_nats", &["broker", "dev", "message"]),
+    ("tokio_postgres", &["cli", "dev", "doorbell", "schema", "store"]),
+    ("figment", &["config"]),
+    ("clap", &["cli", "dev"]),
+    ("tokio", &["app", "broker", "cli", "dev", "doorbell", "relay", "schema", "shards", "store", "upkeep"]),
+];
+
+#[test]
+fn modules_import_only_what_their_layer_allows() {
+    let layers: BTreeMap<_, _> = MAY_IMPORT.iter().copied().collect();
+    for file in files("runtime/src", &["rs"]).iter().filter(|f| *f != "lib.rs" && *f != "main.rs") {
+        let module = file.split(['/', '.']).next().expect("a file has a name");
+        let allowed =
+            layers.get(module).unwrap_or_else(|| panic!("module {module} has no layer: add it to MAY_IMPORT"));
+        let code = code(&read(&format!("runtime/src/{file}")));
+        for path in paths_of_this_crate(&code) {
+            let own = path.split("::").next() == Some(module);
+            let is_allowed = allowed.iter().any(|a| path == *a || path.starts_with(&format!("{a}::")));
+            assert!(own || is_allowed, "{file} imports crate::{path}: not allowed in its layer");
+        }
+        for (library, users) in MAY_USE {
+            let uses = code.contains(&format!("{library}::"));
+            assert!(!uses || users.contains(&module), "{file} uses {library}: that belongs to {users:?}");
+        }
+    }
+}
+
+#[test]
+fn files_are_short() {
+    for base in ["runtime/src", "tests", "examples"] {
+        for file in files(base, &["rs"]) {
+            let lines = read(&format!("{base}/{file}")).lines().count();
+            assert!(lines <= FILE_LINES_MAX, "{base}/{file} has {lines} lines: split it by what it decides");
+        }
+    }
+}
+
+/// `crate::a::{b, c::d}` as `a::b` and `a::c::d`; only as deep as one pair of braces after another.
+fn paths_of_this_crate(code: &str) -> Vec<String> {
+    code.split("crate::").skip(1).flat_map(|rest| expand("", rest)).collect()
+}
+
+fn expand(prefix: &str, rest: &str) -> Vec<String> {
+    let end = rest.find(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':')).unwrap_or(rest.len());
+    let (name, after) = rest.split_at(end);
+    if !after.starts_with('{') || !(name.is_empty() || name.ends_with("::")) {
+        return vec![format!("{prefix}{}", name.trim_end_matches(':'))];
+    }
+    let (mut depth, mut start, mut parts) = (0, 1, Vec::new());
+    for (at, c) in after.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            _ => {}
+        }
+        if depth == 0 || (depth == 1 && c == ',') {
+            parts.push(after[start..at].trim());
+            start = at + 1;
+        }
+        if depth == 0 {
+            break;
+        }
+    }
+    let prefix = format!("{prefix}{name}");
+    parts.into_iter().filter(|p| !p.is_empty()).flat_map(|part| expand(&prefix, part)).collect()
+}
+
+/// Without comments.
+fn code(text: &str) -> String {
+    text.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n")
+}
