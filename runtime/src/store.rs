@@ -201,7 +201,8 @@ impl Store {
             .await?;
         let (first, rest) =
             rows.split_first().ok_or_else(|| Error::Retry("a read came without its snapshot".into()))?;
-        let snapshot = Snapshot::parse(first.get(6)).map_err(|e| Error::Fatal(e.to_string()))?;
+        let ahead = u32::try_from(first.get::<_, i32>(4)).unwrap_or(0);
+        let snapshot = Snapshot::parse(first.get(6), ahead).map_err(|e| Error::Fatal(e.to_string()))?;
         Ok(Reading { snapshot, rows: rest.iter().map(read_row).collect::<Result<_, _>>()? })
     }
 

@@ -128,6 +128,13 @@ pub async fn balance(client: &Client, stream: &[Stored]) {
     for (key, ids) in wanted.iter().filter(|(key, _)| !key.is_empty()) {
         let got = firsts.get(key).expect("none is lost");
         let at = got.iter().zip(ids).position(|(a, b)| a != b);
+        if let Some(at) = at {
+            for id in ids.iter().skip(at.saturating_sub(2)).take(8) {
+                let sql = "select row(xact, seq, stream_seq, generation, created_at, sent_at, payload)::text from avouch.outbox where id = $1::text::uuid";
+                let row = client.query_one(sql, &[id]).await.expect("it is there");
+                eprintln!("{id} {}", row.get::<_, String>(0));
+            }
+        }
         assert!(at.is_none(), "key {key} is out of order from its message {at:?} of {} on", ids.len());
     }
 }

@@ -1,11 +1,13 @@
 -- Rows that may be sent, in the order of each shard: those above the cursor, and below it those that the previous snapshot
--- did not see. Both in one snapshot, which comes as the first row: a later row of a key never comes without the earlier.
+-- did not see. Both in one snapshot, which comes as the first row (its text as topic, and as generation how far the next
+-- transaction id is beyond its xmax): a later row of a key never comes without the earlier.
 -- Rows of topics that the feed does not carry come too, without their contents, so that reading passes them once. Payloads
 -- over $7 bytes stay behind: they are fetched one by one.
 -- $1 feed numbers, $2 each one's only topic (null: all but $6), $3 shards, $4 cursors, $5 most rows: five arrays side by
 -- side; $6 topics that the main feed leaves out; $7 most bytes of a payload; $8 nothing new is at or below this seq;
 -- $9 the previous snapshot.
-select -1 as feed, null::int as shard, null::bigint as seq, null::uuid as id, null::int as generation,
+select -1 as feed, null::int as shard, null::bigint as seq, null::uuid as id,
+       age(pg_snapshot_xmax(pg_current_snapshot())::xid) as generation,
        null::timestamptz as created_at, pg_current_snapshot()::text as topic, null as key, null as payload,
        null::bytea as payload_bytes, null::int as bytes, null as headers, false as wanted
 union all

@@ -1,8 +1,9 @@
 //! Which rows below the cursors can still appear: those of transactions that were running. Pure.
 //!
 //! A row's transaction takes its id before it takes a seq (the first two columns of the outbox see to that). So once a
-//! snapshot has been read whose next transaction id is X and whose highest seq is V, rows of transactions from X on stand
-//! above V; and when no transaction below X is running, nothing at or below V can appear any more. A transaction that runs
+//! snapshot has been read in which V was the highest seq, while X was the next transaction id to be given out, rows of
+//! transactions from X on stand above V; and when no transaction below X is running, nothing at or below V can appear any
+//! more. (X is not the snapshot's xmax, which is only one past the last transaction that has *ended*.) A transaction that runs
 //! for long would keep that bound low and make every read scan what was sent meanwhile: it is assumed to go on, and a read
 //! whose snapshot shows that it has ended is not used, but done again from where its rows may stand.
 
@@ -16,6 +17,7 @@ use super::cursors::BEGINNING;
 pub struct Snapshot {
     text: String,
     xmax: u64,
+    next: u64,
     running: Vec<u64>,
 }
 
@@ -25,8 +27,8 @@ pub struct Snapshot {
 pub struct Unreadable(String);
 
 impl Snapshot {
-    /// Reads Postgres's text.
-    pub fn parse(text: &str) -> Result<Self, Unreadable> {
+    /// Reads Postgres's text. `ahead` is how far the next transaction id is beyond xmax.
+    pub fn parse(text: &str, ahead: u32) -> Result<Self, Unreadable> {
         let unreadable = || Unreadable(text.to_owned());
         let mut parts = text.split(':');
         let (Some(_), Some(xmax), Some(list)) = (parts.next(), parts.next(), parts.next()) else {
@@ -34,7 +36,8 @@ impl Snapshot {
         };
         let number = |t: &str| t.parse::<u64>().map_err(|_| unreadable());
         let running = list.split(',').filter(|t| !t.is_empty()).map(number).collect::<Result<_, _>>()?;
-        Ok(Self { text: text.to_owned(), xmax: number(xmax)?, running })
+        let xmax = number(xmax)?;
+        Ok(Self { text: text.to_owned(), xmax, next: xmax + u64::from(ahead), running })
     }
 
     /// The transactions that were running.
@@ -43,7 +46,7 @@ impl Snapshot {
         &self.running
     }
 
-    /// The next transaction's id.
+    /// One past the last transaction that had ended.
     #[cfg(test)]
     pub fn xmax(&self) -> u64 {
         self.xmax
@@ -120,7 +123,7 @@ impl Horizon {
     /// The read was used, and its rows were seen.
     pub fn used(&mut self, snapshot: Snapshot, now: Instant) {
         self.missed = None;
-        self.marks.push_back((snapshot.xmax, self.max_seq));
+        self.marks.push_back((snapshot.next, self.max_seq));
         self.first_seen.retain(|xid, _| snapshot.running.contains(xid));
         for xid in &snapshot.running {
             let since = *self.first_seen.entry(*xid).or_insert(now);
@@ -132,7 +135,7 @@ impl Horizon {
         let oldest = oldest.copied().unwrap_or(snapshot.xmax);
         self.low = self.above(oldest);
         // A mark is of use as long as a transaction may be found that is older than the next one.
-        while self.marks.get(1).is_some_and(|(xmax, _)| *xmax <= oldest) {
+        while self.marks.get(1).is_some_and(|(next, _)| *next <= oldest) {
             self.marks.pop_front();
         }
         if self.marks.len() > MARKS_MAX {
@@ -147,7 +150,7 @@ impl Horizon {
 
     /// Rows of this transaction, and of later ones, stand above this seq.
     fn above(&self, xid: u64) -> i64 {
-        self.marks.iter().rev().find(|(xmax, _)| *xmax <= xid).map_or(BEGINNING, |(_, seq)| *seq)
+        self.marks.iter().rev().find(|(next, _)| *next <= xid).map_or(BEGINNING, |(_, seq)| *seq)
     }
 }
 
@@ -156,7 +159,7 @@ mod tests {
     use super::*;
 
     fn read(horizon: &mut Horizon, text: &str, seq: i64, now: Instant) -> bool {
-        let snapshot = Snapshot::parse(text).expect("is a snapshot");
+        let snapshot = Snapshot::parse(text, 0).expect("is a snapshot");
         if !horizon.accepts(&snapshot) {
             return false;
         }
@@ -180,6 +183,18 @@ mod tests {
         assert_eq!(horizon.low(), 150);
         assert!(read(&mut horizon, "25:25:", 400, now));
         assert_eq!(horizon.low(), 400);
+    }
+
+    #[test]
+    fn transaction_beyond_xmax_may_be_running_already() {
+        let now = Instant::now();
+        let mut horizon = Horizon::default();
+        let started_not_ended = Snapshot::parse("10:10:", 3).expect("is a snapshot");
+        horizon.saw(100);
+        horizon.used(started_not_ended, now);
+        assert_eq!(horizon.low(), BEGINNING, "10, 11 and 12 may hold seqs below 100");
+        assert!(read(&mut horizon, "13:13:", 100, now));
+        assert_eq!(horizon.low(), 100);
     }
 
     #[test]
@@ -216,6 +231,6 @@ mod tests {
 
     #[test]
     fn what_is_no_snapshot_is_an_error() {
-        assert!(Snapshot::parse("1:2").is_err() && Snapshot::parse("1:x:").is_err() && Snapshot::parse("").is_err());
+        assert!(["1:2", "1:x:", "", "1:2:x"].iter().all(|text| Snapshot::parse(text, 0).is_err()));
     }
 }

@@ -40,7 +40,7 @@ fn window() -> Window {
 
 fn reading(rows: Vec<Message>) -> Reading {
     let rows = rows.into_iter().map(|m| (0, Found::Message(m))).collect();
-    Reading { snapshot: Snapshot::parse("9:9:").expect("is a snapshot"), rows }
+    Reading { snapshot: Snapshot::parse("9:9:", 0).expect("is a snapshot"), rows }
 }
 
 fn read(window: &mut Window, rows: Vec<Message>) -> Admitted {
@@ -127,15 +127,19 @@ struct Database {
     rows: BTreeMap<i64, (String, u64, bool)>,
     running: BTreeMap<u64, Vec<i64>>,
     next_xid: u64,
+    ended_max: u64,
     next_seq: i64,
     locked: BTreeMap<String, u64>,
 }
 
 impl Database {
+    /// As Postgres makes it: xmax is one past the last transaction that has ended, whatever runs beyond it.
     fn snapshot(&self) -> Snapshot {
-        let running: Vec<String> = self.running.keys().map(u64::to_string).collect();
-        let xmin = self.running.keys().next().copied().unwrap_or(self.next_xid);
-        Snapshot::parse(&format!("{xmin}:{}:{}", self.next_xid, running.join(","))).expect("is a snapshot")
+        let xmax = self.ended_max + 1;
+        let running: Vec<String> = self.running.keys().filter(|x| **x < xmax).map(u64::to_string).collect();
+        let xmin = self.running.keys().next().copied().unwrap_or(xmax).min(xmax);
+        let ahead = u32::try_from(self.next_xid - xmax).expect("small");
+        Snapshot::parse(&format!("{xmin}:{xmax}:{}", running.join(",")), ahead).expect("is a snapshot")
     }
 
     /// What `read_ready.sql` returns.
@@ -159,7 +163,7 @@ impl Database {
 fn random_play_sends_every_row_in_the_order_of_its_key() {
     let random = |below: u64| RandomState::new().hash_one(below) % below;
     for _ in 0..60 {
-        let (mut window, mut db) = (window(), Database { next_xid: 10, ..Database::default() });
+        let (mut window, mut db) = (window(), Database { next_xid: 10, ended_max: 9, ..Database::default() });
         let (mut sent, mut flying) = (HashMap::<String, Vec<i64>>::new(), Vec::new());
         let mut pending: Option<(Vec<Ask>, Reading)> = None;
         let (mut previous, mut now) = ((Vec::new(), 0), Instant::now());
@@ -210,6 +214,7 @@ fn random_play_sends_every_row_in_the_order_of_its_key() {
                         db.running.iter().nth(usize::try_from(random(4)).expect("small")).map(|(x, r)| (*x, r.len()))
                     {
                         db.running.remove(&xid);
+                        db.ended_max = db.ended_max.max(xid);
                         db.locked.retain(|_, by| *by != xid);
                     } else if random(50) == 0 {
                         window.close_stream(0);
