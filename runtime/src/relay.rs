@@ -88,10 +88,10 @@ const FETCHES_MAX: usize = 4;
 const SEND_BURST: usize = 256;
 /// Answers taken in one step.
 const REPLIES_MAX: usize = 1024;
+/// While more PubAcks are awaited, fewer marks than these wait for them.
+const MARK_ROWS_MIN: usize = 64;
 /// Delayed rows released by one statement.
 const RELEASE_ROWS: i64 = 1000;
-/// How often an awake relay looks for delayed rows.
-const DUE_EVERY: Duration = Duration::from_millis(200);
 /// Deadlines that are due already are looked at in the next step, but never in a busy loop.
 const SHORTEST_WAIT: Duration = Duration::from_micros(200);
 /// The same id is being stored by the broker right now: ask again after this.
@@ -151,7 +151,8 @@ pub struct Relay {
     marking: bool,
     sweep_at: Instant,
     sweep_now: bool,
-    due_at: Instant,
+    /// When a delayed row is due, as the last read has told.
+    due_at: Option<Instant>,
     due_asked: bool,
     holds_known: bool,
     holds_asked: bool,
@@ -201,7 +202,7 @@ impl Relay {
             marking: false,
             sweep_at: now + ms(config.safety_poll_ms),
             sweep_now: false,
-            due_at: now,
+            due_at: None,
             due_asked: false,
             holds_known: false,
             holds_asked: false,
@@ -330,7 +331,7 @@ impl Relay {
         }
         if self.may_work(now) {
             due.extend((!self.looking_back && self.holds_known).then_some(self.sweep_at));
-            due.extend((!self.due_asked).then_some(self.due_at));
+            due.extend(self.due_at.filter(|_| !self.due_asked));
             due.extend((!self.holds_asked).then_some(self.holds_at));
             let awake = self.attention == Attention::Awake && !self.reading && self.holds_known;
             due.extend(awake.then(|| self.pace.next()));

@@ -203,7 +203,9 @@ impl Store {
             rows.split_first().ok_or_else(|| Error::Retry("a read came without its snapshot".into()))?;
         let ahead = u32::try_from(first.get::<_, i32>(4)).unwrap_or(0);
         let snapshot = Snapshot::parse(first.get(6), ahead).map_err(|e| Error::Fatal(e.to_string()))?;
-        Ok(Reading { snapshot, rows: rest.iter().map(read_row).collect::<Result<_, _>>()? })
+        let due_ms: Option<i32> = first.get(10);
+        let next_due = due_ms.map(|ms| Duration::from_millis(u64::try_from(ms).unwrap_or(0)));
+        Ok(Reading { snapshot, next_due, rows: rest.iter().map(read_row).collect::<Result<_, _>>()? })
     }
 
     /// One message's payload; none if the row is gone.
@@ -261,13 +263,6 @@ impl Store {
     /// Lets delayed rows go whose time has come. Returns how many.
     pub async fn release_due(&self, rows_max: i64) -> Result<u64, Error> {
         self.control.execute(include_str!("store/release_due.sql"), &[&rows_max]).await
-    }
-
-    /// The time until the next delayed row is due; zero if it is.
-    pub async fn next_due(&self) -> Result<Option<Duration>, Error> {
-        let rows = self.control.query(include_str!("store/next_due.sql"), &[]).await?;
-        let due_ms: Option<i64> = rows.first().and_then(|r| r.get(0));
-        Ok(due_ms.map(|ms| Duration::from_millis(u64::try_from(ms).unwrap_or(0))))
     }
 
     /// What is held.

@@ -13,7 +13,7 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::hash::RandomState;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use self::cursors::Cursors;
 use self::horizon::Horizon;
@@ -75,6 +75,8 @@ impl Found {
 pub struct Reading {
     /// What was visible.
     pub snapshot: Snapshot,
+    /// The time until a delayed row is due.
+    pub next_due: Option<Duration>,
     /// The rows, each with its feed.
     pub rows: Vec<(usize, Found)>,
 }

@@ -85,7 +85,7 @@ async fn run(
     sql: Arc<str>,
 ) -> anyhow::Result<Vec<f64>> {
     let epoch = Instant::now();
-    let total = usize::try_from(time.as_secs() * PER_S)?;
+    let total = usize::try_from(time.as_secs() * PER_S / CONNECTIONS * CONNECTIONS)?;
     let (done, mut results) = mpsc::channel(1);
     tokio::spawn(async move {
         let mut latencies = Vec::with_capacity(total);

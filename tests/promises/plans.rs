@@ -46,7 +46,6 @@ const HOT: &[(&str, &str, &str, &str, &str)] = &[
         "outbox_ready",
     ),
     ("release_due", include_str!("../../runtime/src/store/release_due.sql"), "bigint", "1000", "outbox_delayed"),
-    ("next_due", include_str!("../../runtime/src/store/next_due.sql"), "", "", "outbox_delayed"),
     ("payload", include_str!("../../runtime/src/store/payload.sql"), "uuid", "gen_random_uuid()", "outbox_pkey"),
     (
         "retire",

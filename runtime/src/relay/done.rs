@@ -20,7 +20,7 @@ pub enum Done {
     Held { seq: i64, stream: usize, stream_seq: u64, result: Result<bool, broker::Error> },
     Regenerated { seq: i64, result: Result<bool, Error> },
     Opened { stream: usize, result: Result<i32, String> },
-    Released { result: Result<(u64, Option<Duration>), Error> },
+    Released { result: Result<u64, Error> },
     Holds { burials: u64, result: Result<Holds, Error> },
     Slept(Sleep),
 }
@@ -42,9 +42,10 @@ impl Relay {
             Done::Opened { stream, result } => self.opened(stream, result),
             Done::Released { result } => {
                 self.due_asked = false;
-                match self.database(result) {
-                    Some((released, due)) => self.due_again(released, due),
-                    None => self.due_at = self.later(),
+                self.due_at = None;
+                // What was released is to be read, and the read tells what is due next.
+                if self.database(result).is_some() {
+                    self.awake();
                 }
             }
             Done::Holds { burials, result } => self.learned_holds(burials, result),
@@ -62,6 +63,7 @@ impl Relay {
             return;
         };
         let now = Instant::now();
+        self.due_at = reading.next_due.map(|wait| now + wait);
         match self.window.admit(asks, reading, now) {
             Admitted::Unusable => self.awake(),
             Admitted::News(0) => {
@@ -205,8 +207,6 @@ impl Relay {
             Sleep::Granted => {
                 self.attention = Attention::LastLook;
                 self.refusals = 0;
-                // A delayed row that came while the relay was awake did not ring.
-                self.due_at = Instant::now();
             }
             Sleep::Refused | Sleep::Deaf => {
                 let wait = Duration::from_millis(1) * 2u32.saturating_pow(self.refusals.min(10));

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Attention, DUE_EVERY, Done, INLINE_BYTES_MAX, RELEASE_ROWS, Relay};
+use super::{Attention, Done, INLINE_BYTES_MAX, MARK_ROWS_MIN, RELEASE_ROWS, Relay};
 use crate::doorbell::Rung;
 use crate::store::{Feeds, Owned};
 
@@ -13,7 +13,6 @@ impl Relay {
         if rung.holds {
             self.holds_at = Instant::now();
         }
-        self.due_at = Instant::now();
         self.awake();
     }
 
@@ -56,7 +55,12 @@ impl Relay {
 
     /// Marks what the broker holds, as much as has gathered.
     pub(super) fn start_marking(&mut self) {
-        if self.marking || self.window.marks() == 0 || self.store_silent_until.is_some() {
+        let marks = self.window.marks();
+        if self.marking || marks == 0 || self.store_silent_until.is_some() {
+            return;
+        }
+        // PubAcks that are about to come are marked with these: a statement costs as much as thirty rows.
+        if marks < MARK_ROWS_MIN && self.window.in_flight() > 0 {
             return;
         }
         self.marking = true;
@@ -75,18 +79,10 @@ impl Relay {
             return;
         }
         self.start_looking_back(now);
-        if !self.due_asked && self.due_at <= now {
+        if !self.due_asked && self.due_at.is_some_and(|at| at <= now) {
             self.due_asked = true;
             let store = self.parts.store.clone();
-            self.work.push(Box::pin(async move {
-                let released = store.release_due(RELEASE_ROWS).await;
-                Done::Released {
-                    result: match released {
-                        Ok(count) => store.next_due().await.map(|due| (count, due)),
-                        Err(e) => Err(e),
-                    },
-                }
-            }));
+            self.work.push(Box::pin(async move { Done::Released { result: store.release_due(RELEASE_ROWS).await } }));
         }
         if !self.holds_asked && self.holds_at <= now {
             self.holds_asked = true;
@@ -145,22 +141,5 @@ impl Relay {
         let (low, previous) = self.window.horizon();
         let left_out = self.parts.topics.not_in_main(&self.window.holds().topics);
         Feeds { only: self.only.clone(), left_out, low, previous }
-    }
-
-    pub(super) fn due_again(&mut self, released: u64, due: Option<Duration>) {
-        let now = Instant::now();
-        let soon = now
-            + if self.attention == Attention::Awake {
-                DUE_EVERY
-            } else {
-                Duration::from_millis(self.config.safety_poll_ms)
-            };
-        self.due_at = due.map_or(soon, |wait| (now + wait).min(soon));
-        if released > 0 {
-            self.awake();
-            if released == RELEASE_ROWS.unsigned_abs() {
-                self.due_at = now;
-            }
-        }
     }
 }

@@ -16,11 +16,13 @@ pub struct Pace {
 /// Reading more often than this costs more than it brings.
 const POLL_MIN: Duration = Duration::from_millis(1);
 /// Under load, rows are gathered this long: a full batch costs a tenth of single rows.
-const GATHER_MAX: Duration = Duration::from_millis(5);
+const GATHER_MAX: Duration = Duration::from_millis(10);
+/// How many rows are gathered when they come faster than one in half a millisecond.
+const GATHER_ROWS: u32 = 64;
 /// From this many rows a read on, there is more to be had at once.
 const BATCH_ROWS: usize = 256;
 /// Rows that come more seldom than this each ring the bell: that costs less than staying awake for them.
-const STEADY_GAP: Duration = Duration::from_millis(10);
+const STEADY_GAP: Duration = Duration::from_micros(1500);
 
 impl Pace {
     /// A pace for a relay that may wait at most `poll_max` between two reads while it is awake.
@@ -63,18 +65,15 @@ impl Pace {
 
     /// True when it is cheaper to be woken than to look: nothing came for a few gaps.
     pub fn may_sleep(&self, now: Instant) -> bool {
-        let linger = if self.gap > STEADY_GAP { Duration::ZERO } else { (self.gap * 8).max(POLL_MIN * 4) };
-        self.empty_reads > 0 && now.duration_since(self.last_rows) >= linger
+        // With K held there is one more look, so seldom rows need no empty read before it.
+        let is_steady = self.gap <= STEADY_GAP;
+        !is_steady || (self.empty_reads > 0 && now.duration_since(self.last_rows) >= (self.gap * 8).max(POLL_MIN * 4))
     }
 
     /// The faster rows come, the longer they are gathered.
     fn gather(&self) -> Duration {
-        let half_ms = Duration::from_micros(500);
-        if self.gap >= half_ms {
-            return POLL_MIN;
-        }
-        let factor = half_ms.as_nanos() / self.gap.as_nanos().max(1);
-        (POLL_MIN * u32::try_from(factor).unwrap_or(u32::MAX)).min(GATHER_MAX)
+        let is_fast = self.gap < Duration::from_micros(500);
+        if is_fast { (self.gap * GATHER_ROWS).clamp(POLL_MIN, GATHER_MAX) } else { POLL_MIN }
     }
 }
 
@@ -92,7 +91,7 @@ mod tests {
         assert!(pace.may_sleep(second));
         let mut at = second;
         for _ in 0..64 {
-            at += Duration::from_millis(2);
+            at += Duration::from_millis(1);
             pace.rows(1, at);
         }
         pace.nothing(at + Duration::from_millis(1));

@@ -1,6 +1,6 @@
 -- Rows that may be sent, in the order of each shard: those above the cursor, and below it those that the previous snapshot
--- did not see. Both in one snapshot, which comes as the first row (its text as topic, and as generation how far the next
--- transaction id is beyond its xmax): a later row of a key never comes without the earlier.
+-- did not see. Both in one snapshot, which comes as the first row (its text as topic, as generation how far the next
+-- transaction id is beyond its xmax, as bytes the ms until a delayed row is due): a later row of a key never comes without the earlier.
 -- Rows of topics that the feed does not carry come too, without their contents, so that reading passes them once. Payloads
 -- over $7 bytes stay behind: they are fetched one by one.
 -- $1 feed numbers, $2 each one's only topic (null: all but $6), $3 shards, $4 cursors, $5 most rows: five arrays side by
@@ -9,7 +9,13 @@
 select -1 as feed, null::int as shard, null::bigint as seq, null::uuid as id,
        age(pg_snapshot_xmax(pg_current_snapshot())::xid) as generation,
        null::timestamptz as created_at, pg_current_snapshot()::text as topic, null as key, null as payload,
-       null::bytea as payload_bytes, null::int as bytes, null as headers, false as wanted
+       null::bytea as payload_bytes,
+       (
+         select least(greatest(extract(epoch from min(d.not_before) - clock_timestamp()) * 1000, 0), 86400000)::int
+         from avouch.outbox d
+         where d.state = 'ready' and d.not_before is not null
+       ) as bytes,
+       null as headers, false as wanted
 union all
 select ask.feed, o.shard, o.seq, o.id, o.generation, o.created_at, o.topic, o.key,
        case when wanted and octet_length(o.payload) <= $7::int then o.payload end,

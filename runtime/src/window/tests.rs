@@ -40,7 +40,7 @@ fn window() -> Window {
 
 fn reading(rows: Vec<Message>) -> Reading {
     let rows = rows.into_iter().map(|m| (0, Found::Message(m))).collect();
-    Reading { snapshot: Snapshot::parse("9:9:", 0).expect("is a snapshot"), rows }
+    Reading { snapshot: Snapshot::parse("9:9:", 0).expect("is a snapshot"), next_due: None, rows }
 }
 
 fn read(window: &mut Window, rows: Vec<Message>) -> Admitted {
@@ -155,7 +155,7 @@ impl Database {
             .take(ask.rows)
             .map(|(seq, (key, _, _))| (0, Found::Message(message(*seq, key))))
             .collect();
-        Reading { snapshot: self.snapshot(), rows }
+        Reading { snapshot: self.snapshot(), next_due: None, rows }
     }
 }
 
