@@ -167,9 +167,9 @@ async fn steady_stream_does_not_notify() {
     for _ in 0..4 {
         let client = ground.database.client().await;
         producers.spawn(async move {
-            for _ in 0..1000 {
-                client.batch_execute(INSERT).await.expect("is valid");
-            }
+            // A loop in the server, so that the rate does not depend on round trips of a busy test machine.
+            let many = format!("do $$ begin for n in 1..2000 loop {INSERT}; commit; end loop; end $$");
+            client.batch_execute(&many).await.expect("is valid");
         });
     }
     while let Some(ended) = producers.join_next().await {
@@ -181,7 +181,7 @@ async fn steady_stream_does_not_notify() {
     while told.try_recv().is_ok() {
         notified += 1;
     }
-    assert!(notified < 2000, "{notified} of 4000 inserts in a row notified");
+    assert!(notified < 2000, "{notified} of 8000 inserts in a row notified");
 }
 
 #[tokio::test]
@@ -214,9 +214,6 @@ async fn copy_savepoints_replica_role_and_prepared_transactions_are_sent() {
         .await
         .expect("is valid");
     sent(4).await;
-    let refused = client.batch_execute(&format!("begin; {INSERT}; prepare transaction 'avouch_rings'")).await;
-    assert!(refused.is_err(), "it has notified: the relay sleeps");
-    client.batch_execute("rollback").await.expect("the server runs");
     let prepared =
         format!("begin; set local avouch.doorbell = off; {INSERT}; prepare transaction '{}'", ground.database.name());
     client.batch_execute(&prepared).await.expect("it is silent");
