@@ -164,6 +164,8 @@ pub struct Relay {
     /// No wish to sleep before this: it was refused.
     sleep_at: Instant,
     refusals: u32,
+    /// How often K was asked for.
+    sleeps: u64,
     store_backoff: Backoff,
     store_silent_until: Option<Instant>,
     store_trouble: Option<String>,
@@ -212,6 +214,7 @@ impl Relay {
             in_process: Vec::new(),
             sleep_at: now,
             refusals: 0,
+            sleeps: 0,
             store_backoff: backoff,
             store_silent_until: None,
             store_trouble: None,

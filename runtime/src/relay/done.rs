@@ -22,7 +22,7 @@ pub enum Done {
     Opened { stream: usize, result: Result<i32, String> },
     Released { result: Result<u64, Error> },
     Holds { burials: u64, result: Result<Holds, Error> },
-    Slept(Sleep),
+    Slept { wish: u64, sleep: Sleep },
 }
 
 /// A look from the beginning that took long is repeated no sooner than this many times its length.
@@ -49,7 +49,7 @@ impl Relay {
                 }
             }
             Done::Holds { burials, result } => self.learned_holds(burials, result),
-            Done::Slept(sleep) => self.slept(sleep),
+            Done::Slept { wish, sleep } => self.slept(wish, sleep),
         }
     }
 
@@ -198,9 +198,9 @@ impl Relay {
         self.holds_at = self.later();
     }
 
-    fn slept(&mut self, sleep: Sleep) {
-        if self.attention != Attention::FallingAsleep {
-            // Something woke it in between, and gave K back.
+    fn slept(&mut self, wish: u64, sleep: Sleep) {
+        if self.attention != Attention::FallingAsleep || wish != self.sleeps {
+            // Something woke it in between, and gave K back; only the answer to the latest wish counts.
             return;
         }
         match sleep {

@@ -129,7 +129,9 @@ impl Relay {
         self.attention = Attention::FallingAsleep;
         let shards: Vec<u16> = self.owned.iter().map(|o| o.shard).collect();
         let asked = self.parts.doorbell.fall_asleep(&shards);
-        self.work.push(Box::pin(async move { Done::Slept(asked.await) }));
+        self.sleeps += 1;
+        let wish = self.sleeps;
+        self.work.push(Box::pin(async move { Done::Slept { wish, sleep: asked.await } }));
     }
 
     /// Working needs a lease, a database, and no stop.
