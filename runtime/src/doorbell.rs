@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use tokio::sync::{Notify, mpsc, oneshot};
-use tokio_postgres::{AsyncMessage, Client};
+use tokio_postgres::{AsyncMessage, Client, Statement};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -194,8 +194,8 @@ async fn listen_once(
     inbox: &mut mpsc::Receiver<Command>,
     was_deaf: &mut bool,
 ) -> Error {
-    let client = match open(bell, target, heartbeat).await {
-        Ok(client) => client,
+    let (client, statement) = match open(bell, target, heartbeat).await {
+        Ok(opened) => opened,
         Err(e) => return e,
     };
     if std::mem::take(was_deaf) {
@@ -216,7 +216,7 @@ async fn listen_once(
                     holding = false;
                     within(heartbeat, client.batch_execute("select pg_advisory_unlock_all()")).await
                 }
-                Some(Command::FallAsleep { shards, answer }) => match within(heartbeat, lock(&client, &shards)).await {
+                Some(Command::FallAsleep { shards, answer }) => match within(heartbeat, lock(&client, &statement, &shards)).await {
                     Ok(granted) => {
                         holding = granted;
                         // A relay that no longer waits for the answer has stopped.
@@ -237,14 +237,11 @@ async fn listen_once(
 }
 
 /// All or none: a relay that must look after one shard looks after all.
-async fn lock(client: &Client, shards: &[i32]) -> Result<bool, tokio_postgres::Error> {
-    let row = client
-        .query_one(
-            "select coalesce(bool_and(pg_try_advisory_lock('avouch.outbox'::regclass::oid::int4, shard)), false) \
-             from unnest($1::int[]) as shard",
-            &[&shards],
-        )
-        .await?;
+const LOCK: &str = "select coalesce(bool_and(pg_try_advisory_lock('avouch.outbox'::regclass::oid::int4, shard)), false) \
+                    from unnest($1::int[]) as shard";
+
+async fn lock(client: &Client, statement: &Statement, shards: &[i32]) -> Result<bool, tokio_postgres::Error> {
+    let row = client.query_one(statement, &[&shards]).await?;
     let granted: bool = row.get(0);
     if !granted {
         client.batch_execute("select pg_advisory_unlock_all()").await?;
@@ -252,13 +249,14 @@ async fn lock(client: &Client, shards: &[i32]) -> Result<bool, tokio_postgres::E
     Ok(granted)
 }
 
-async fn open(bell: &Arc<Bell>, target: &Target, heartbeat: Duration) -> Result<Client, Error> {
+async fn open(bell: &Arc<Bell>, target: &Target, heartbeat: Duration) -> Result<(Client, Statement), Error> {
     let client = hear(Arc::clone(bell), target.connect().await?);
     // The server ends this session, and frees K, if its runtime is frozen.
     let timeout_ms = heartbeat.as_millis() * 3;
     let setup = format!("set idle_session_timeout = {timeout_ms}; listen avouch_doorbell");
     within(heartbeat, client.batch_execute(&setup)).await?;
-    Ok(client)
+    let statement = within(heartbeat, client.prepare(LOCK)).await?;
+    Ok((client, statement))
 }
 
 /// Polls a connection and rings the bell with what it hears. (Awaiting the connection itself would drop that.)

@@ -88,8 +88,10 @@ const FETCHES_MAX: usize = 4;
 const SEND_BURST: usize = 256;
 /// Answers taken in one step.
 const REPLIES_MAX: usize = 1024;
-/// While more PubAcks are awaited, fewer marks than these wait for them.
+/// Fewer marks than these wait for more, because a statement costs as much as thirty rows,
 const MARK_ROWS_MIN: usize = 64;
+/// but no longer than this. What is not marked when the runtime dies is sent again, under the same id.
+const MARK_GATHER: Duration = Duration::from_millis(10);
 /// Delayed rows released by one statement.
 const RELEASE_ROWS: i64 = 1000;
 /// Deadlines that are due already are looked at in the next step, but never in a busy loop.
@@ -122,7 +124,7 @@ enum Attention {
     Awake,
     /// K was asked for.
     FallingAsleep,
-    /// K is held; one more look.
+    /// K is held; one more look, because it has just been granted or somebody rang.
     LastLook,
     /// K is held.
     Asleep,
@@ -143,12 +145,16 @@ pub struct Relay {
     only: Vec<Option<String>>,
     pace: Pace,
     attention: Attention,
+    /// Somebody rang during the last look.
+    look_again: bool,
     work: FuturesUnordered<BoxFuture<'static, Done>>,
     reading: bool,
     /// The window had no room for another read.
     full: bool,
     looking_back: bool,
     marking: bool,
+    /// When the oldest mark has waited long enough.
+    mark_at: Option<Instant>,
     sweep_at: Instant,
     sweep_now: bool,
     /// When a delayed row is due, as the last read has told.
@@ -197,11 +203,13 @@ impl Relay {
             leaving: Vec::new(),
             valid_until: now,
             attention: Attention::Awake,
+            look_again: false,
             work: FuturesUnordered::new(),
             reading: false,
             full: false,
             looking_back: false,
             marking: false,
+            mark_at: None,
             sweep_at: now + ms(config.safety_poll_ms),
             sweep_now: false,
             due_at: None,
@@ -264,7 +272,7 @@ impl Relay {
         self.time_out(now);
         self.open_gates(now, *connected.borrow());
         let more = self.send(now).await;
-        self.start_marking();
+        self.start_marking(now);
         self.start_reading(now);
         self.start_chores(now);
         self.start_sleeping(now);
@@ -329,6 +337,9 @@ impl Relay {
         due.extend(timeout);
         due.extend(self.store_silent_until);
         due.extend(self.rate_waits.iter().flatten());
+        if !self.marking && self.store_silent_until.is_none() {
+            due.extend(self.mark_at);
+        }
         if is_connected {
             due.extend(self.gates.iter().filter_map(Gate::due));
         }

@@ -189,6 +189,11 @@ impl Window {
         self.slots.is_empty()
     }
 
+    /// How many rows are in memory.
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
     /// How many messages wait for their PubAck.
     pub fn in_flight(&self) -> usize {
         self.in_flight

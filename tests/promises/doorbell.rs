@@ -185,6 +185,31 @@ async fn steady_stream_does_not_notify() {
 }
 
 #[tokio::test]
+async fn seldom_rows_cost_few_statements() {
+    let ground = Ground::new().await;
+    let mut avouch = runtime(&ground).await;
+    let rows: i64 = 300;
+    let producer = ground.database.client().await;
+    let seldom =
+        format!("do $$ begin for n in 1..{rows} loop {INSERT}; commit; perform pg_sleep(0.005); end loop; end $$");
+    producer.batch_execute(&seldom).await.expect("is valid");
+    drop(producer);
+    ground.drained().await;
+    avouch.terminate(secs(10)).await;
+    // Sessions report what they did when they end.
+    let alone = "select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()";
+    until("the sessions to end", secs(30), async || {
+        (ground.client.query_one(alone, &[]).await.ok()?.get::<_, i64>(0) == 0).then_some(())
+    })
+    .await;
+    let counted = "select xact_commit from pg_stat_database where datname = current_database()";
+    let transactions: i64 = ground.client.query_one(counted, &[]).await.expect("the server runs").get(0);
+    // The insert, a read, a share of a mark, now and then a rest; starting, heartbeats and this test's own beside it.
+    assert!(transactions < rows * 7, "{transactions} transactions for {rows} rows");
+    assert!(transactions >= rows * 2, "{transactions} transactions: the count came too early");
+}
+
+#[tokio::test]
 async fn copy_savepoints_replica_role_and_prepared_transactions_are_sent() {
     let ground = Ground::new().await;
     let _avouch = runtime(&ground).await;

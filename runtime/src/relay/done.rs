@@ -28,6 +28,9 @@ pub enum Done {
 /// A look from the beginning that took long is repeated no sooner than this many times its length.
 const SWEEP_PAUSE_FACTOR: u32 = 20;
 
+/// With more rows than these in memory a relay that was rung stays awake.
+const SELDOM_ROWS: usize = 64;
+
 impl Relay {
     /// Takes one finished piece of work.
     pub(super) fn take(&mut self, done: Done) {
@@ -65,19 +68,28 @@ impl Relay {
         let now = Instant::now();
         self.due_at = reading.next_due.map(|wait| now + wait);
         match self.window.admit(asks, reading, now) {
+            // Read again at once; with K held nothing is lost by keeping it.
+            Admitted::Unusable if self.attention == Attention::LastLook => {}
             Admitted::Unusable => self.awake(),
-            Admitted::News(0) => {
-                self.pace.nothing(now);
-                if self.attention == Attention::LastLook {
-                    self.attention = Attention::Asleep;
-                }
-            }
             Admitted::News(news) => {
-                if self.attention != Attention::Awake {
-                    self.awake();
+                match news {
+                    0 => self.pace.nothing(now),
+                    _ => self.pace.rows(news, now),
                 }
-                self.pace.rows(news, now);
+                if self.attention == Attention::LastLook {
+                    self.looked(news);
+                }
             }
+        }
+    }
+
+    /// A look with K held brought `news` rows. K was held before, so whatever it did not see rings: nothing is to be read
+    /// until then.
+    fn looked(&mut self, news: usize) {
+        if news > 0 && (self.pace.is_steady() || self.window.len() > SELDOM_ROWS) {
+            self.awake();
+        } else if !self.look_again {
+            self.attention = Attention::Asleep;
         }
     }
 
@@ -104,6 +116,7 @@ impl Relay {
         self.marking = false;
         let Some(touched) = self.database(result) else {
             self.window.return_marks(marks);
+            self.mark_at = Some(Instant::now());
             return;
         };
         let lost = u64::try_from(marks.len()).unwrap_or(u64::MAX).saturating_sub(touched);

@@ -7,13 +7,17 @@ use crate::doorbell::Rung;
 use crate::store::{Feeds, Owned};
 
 impl Relay {
-    /// Somebody rang.
+    /// Somebody rang. Where rows are seldom K is kept: each of them rings, and costs one read and nothing else.
     pub(super) fn wake(&mut self, rung: Rung) {
         self.sweep_now |= rung.rescan;
         if rung.holds {
             self.holds_at = Instant::now();
         }
-        self.awake();
+        match self.attention {
+            Attention::Asleep if !rung.rescan => self.attention = Attention::LastLook,
+            Attention::LastLook if !rung.rescan => self.look_again = true,
+            _ => self.awake(),
+        }
     }
 
     /// Gives K back, if it is held, and reads at once.
@@ -22,6 +26,7 @@ impl Relay {
             self.parts.doorbell.wake_up();
         }
         self.attention = Attention::Awake;
+        self.look_again = false;
         self.pace.now(Instant::now());
     }
 
@@ -46,6 +51,7 @@ impl Relay {
             return;
         }
         self.reading = true;
+        self.look_again = false;
         let (store, feeds) = (self.parts.store.clone(), self.feeds());
         self.work.push(Box::pin(async move {
             let result = store.read_ready(&asks, &feeds, INLINE_BYTES_MAX).await;
@@ -54,17 +60,18 @@ impl Relay {
     }
 
     /// Marks what the broker holds, as much as has gathered.
-    pub(super) fn start_marking(&mut self) {
+    pub(super) fn start_marking(&mut self, now: Instant) {
         let marks = self.window.marks();
-        if self.marking || marks == 0 || self.store_silent_until.is_some() {
-            return;
+        if marks == 0 {
+            self.mark_at = None;
         }
-        // PubAcks that are about to come are marked with these: a statement costs as much as thirty rows.
-        if marks < MARK_ROWS_MIN && self.window.in_flight() > 0 {
+        let gathers = self.mark_at.is_some_and(|at| now < at) && !self.stopping;
+        if self.marking || marks == 0 || (gathers && marks < MARK_ROWS_MIN) || self.store_silent_until.is_some() {
             return;
         }
         self.marking = true;
         let marks = self.window.take_marks(self.config.mark_rows_max);
+        self.mark_at = (self.window.marks() > 0).then_some(now);
         let owned: Vec<Owned> = self.owned.iter().chain(&self.leaving).copied().collect();
         let store = self.parts.store.clone();
         self.work.push(Box::pin(async move {

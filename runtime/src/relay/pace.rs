@@ -63,11 +63,16 @@ impl Pace {
         self.next = now + self.poll_max;
     }
 
+    /// True when rows come so often that each one's ring would cost more than looking for them.
+    pub fn is_steady(&self) -> bool {
+        self.gap <= STEADY_GAP
+    }
+
     /// True when it is cheaper to be woken than to look: nothing came for a few gaps.
     pub fn may_sleep(&self, now: Instant) -> bool {
         // With K held there is one more look, so seldom rows need no empty read before it.
-        let is_steady = self.gap <= STEADY_GAP;
-        !is_steady || (self.empty_reads > 0 && now.duration_since(self.last_rows) >= (self.gap * 8).max(POLL_MIN * 4))
+        !self.is_steady()
+            || (self.empty_reads > 0 && now.duration_since(self.last_rows) >= (self.gap * 8).max(POLL_MIN * 4))
     }
 
     /// The faster rows come, the longer they are gathered.

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Done, FETCHES_MAX, IN_PROCESS_WAIT, Relay, SEND_BURST};
+use super::{Done, FETCHES_MAX, IN_PROCESS_WAIT, MARK_GATHER, Relay, SEND_BURST};
 use crate::broker::{Refusal, Reply};
 use crate::lifecycle::Answer;
 use crate::message::Payload;
@@ -131,6 +131,7 @@ impl Relay {
         let (Some(id), Ok(stream_seq)) = (self.gates[stream].stream(), i64::try_from(stream_seq)) else { return };
         if self.window.stored(seq, id, stream_seq) {
             self.sent_total += 1;
+            self.mark_at.get_or_insert_with(|| Instant::now() + MARK_GATHER);
         }
     }
 

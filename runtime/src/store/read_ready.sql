@@ -11,9 +11,12 @@ select -1 as feed, null::int as shard, null::bigint as seq, null::uuid as id,
        null::timestamptz as created_at, pg_current_snapshot()::text as topic, null as key, null as payload,
        null::bytea as payload_bytes,
        (
-         select least(greatest(extract(epoch from min(d.not_before) - clock_timestamp()) * 1000, 0), 86400000)::int
+         -- (Without a delayed row there is no row here: greatest() would make 0 of a null.)
+         select least(greatest(extract(epoch from d.not_before - clock_timestamp()) * 1000, 0), 86400000)::int
          from avouch.outbox d
          where d.state = 'ready' and d.not_before is not null
+         order by d.not_before
+         limit 1
        ) as bytes,
        null as headers, false as wanted
 union all
