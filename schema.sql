@@ -112,11 +112,16 @@ create table if not exists avouch.tx (
   messages   int not null default 0,          -- how many messages it holds or held
   check_at   timestamptz not null,            -- when the checker is asked, unless the producer has decided
   created_at timestamptz not null default clock_timestamp(),
+  checking_since timestamptz not null default clock_timestamp(),  -- what bounds in-progress: recheck begins anew
+  checks     int not null default 0,          -- how often its checker was asked
+  unknowns   int not null default 0,          -- how many of the answers were unknown
+  verdict    text,                            -- the last answer that did not decide, or the fault that gave none
   decided_at timestamptz,
   decided_by text,                            -- producer, checker or operator
   reason     text
 );
-create index if not exists tx_due on avouch.tx (check_at) where state = 'prepared';
+-- By checker, so that one with many due transactions never hides another's.
+create index if not exists tx_due on avouch.tx (checker, check_at) where state = 'prepared';
 create index if not exists tx_in_doubt on avouch.tx (created_at) where state = 'in_doubt';
 
 -- -- The outbox -------------------------------------------------------------------------------------------------------
@@ -220,6 +225,29 @@ create table if not exists avouch.audit (
   detail   text
 );
 
+-- -- Plugins ----------------------------------------------------------------------------------------------------------
+-- Every version that was ever deployed, by the SHA-256 of its file.
+create table if not exists avouch.plugin (
+  name       text not null,
+  digest     text not null constraint plugin_digest check (digest ~ '^[0-9a-f]{64}$'),
+  version    text not null,                   -- the team's own
+  file       bytea not null,
+  created_at timestamptz not null default clock_timestamp(),
+  primary key (name, digest)
+);
+alter table avouch.plugin alter column file set storage external;  -- WebAssembly hardly compresses, and is read whole
+-- Which version answers to a name: the last row. Rolling back adds a row with the version before.
+create table if not exists avouch.deployment (
+  id     bigint generated always as identity primary key,
+  name   text not null,
+  digest text,                                -- null: nobody answers to this name any more
+  grants jsonb not null default '{}',         -- {"bindings": ["sql:orders"], "settings": {"grace_s": "30"}}
+  at     timestamptz not null default clock_timestamp(),
+  actor  text not null default session_user,
+  constraint deployment_plugin foreign key (name, digest) references avouch.plugin (name, digest)
+);
+create index if not exists deployment_current on avouch.deployment (name, id);
+
 -- -- Triggers ---------------------------------------------------------------------------------------------------------
 -- What a row must be. Clients see check violations (23514) with the name of the rule as the constraint, and what to do as the
 -- hint. CHECK constraints would be parsed for every statement and evaluated again by every update of the runtime: a third
@@ -318,6 +346,15 @@ begin
 end $$;
 alter table avouch.outbox enable always trigger doorbell;
 
+create or replace function avouch.ring_deployments() returns trigger language plpgsql as $$
+begin
+  perform pg_catalog.pg_notify('avouch_doorbell', 'deployments');
+  return null;
+end $$;
+
+create or replace trigger ring_deployments after insert on avouch.deployment for each statement
+  execute function avouch.ring_deployments();
+
 create or replace trigger ring_holds after insert or delete on avouch.hold for each statement
   execute function avouch.ring_holds();
 
@@ -348,16 +385,16 @@ begin
   return tx_id;
 end $$;
 
--- Releases the messages of a settled transaction: those for its outcome become ready with a new seq, in their order;
--- the others are cancelled. Its caller has just moved the transaction; this statement's snapshot is younger than that.
-create or replace function avouch.release(tx_id uuid, outcome text)
+-- Releases the messages of settled transactions: those for their outcome become ready with a new seq, in their order;
+-- the others are cancelled. Its caller has just moved the transactions; this statement's snapshot is younger than that.
+create or replace function avouch.release(tx_ids uuid[], outcome text)
 returns void language plpgsql security definer set search_path = pg_catalog, avouch, pg_temp as $$
 begin
   with released as (
     select held.id, nextval('avouch.outbox_seq') as seq
     from (
       select o.id from avouch.outbox o
-      where o.tx_id = release.tx_id and o.state = 'prepared' and coalesce(o.release_on, 'commit') = outcome
+      where o.tx_id = any (tx_ids) and o.state = 'prepared' and coalesce(o.release_on, 'commit') = outcome
       order by o.seq
     ) held
   )
@@ -365,7 +402,7 @@ begin
   set state = 'ready', xact = pg_current_xact_id(), seq = released.seq, released_at = clock_timestamp()
   from released where o.id = released.id and o.state = 'prepared';
   update avouch.outbox o set state = 'cancelled', reason = 'the transaction ended in ' || outcome
-  where o.tx_id = release.tx_id and o.state = 'prepared';
+  where o.tx_id = any (tx_ids) and o.state = 'prepared';
 end $$;
 
 -- commit: the producer's word that the business action happened. Inside the business transaction, in this database, it
@@ -378,7 +415,7 @@ begin
   update avouch.tx t set state = 'committed', decided_at = clock_timestamp(), decided_by = 'producer', reason = null
   where t.id = commit.id and t.state in ('prepared', 'in_doubt');
   if found then
-    perform avouch.release(commit.id, 'commit');
+    perform avouch.release(array[commit.id], 'commit');
     return;
   end if;
   select t.state into known from avouch.tx t where t.id = commit.id;
@@ -400,7 +437,7 @@ begin
   set state = 'rolled_back', decided_at = clock_timestamp(), decided_by = 'producer', reason = rollback.reason
   where t.id = rollback.id and t.state in ('prepared', 'in_doubt');
   if found then
-    perform avouch.release(rollback.id, 'rollback');
+    perform avouch.release(array[rollback.id], 'rollback');
     return;
   end if;
   select t.state into known from avouch.tx t where t.id = rollback.id;
@@ -410,6 +447,71 @@ begin
   raise exception 'transaction % cannot be rolled back: it is %', rollback.id, coalesce(known, 'unknown')
     using errcode = 'object_not_in_prerequisite_state',
           hint = 'its messages are on their way: compensate with a new message';
+end $$;
+
+-- report: the producer's word where the business transaction is elsewhere, in another database or service. Never raises for
+-- a contradiction but keeps it: after the opposite verdict the transaction is in doubt, with the messages that were cancelled
+-- held again, and a person decides. Returns the state that it is in now; null if there is no such transaction.
+create or replace function avouch.report(id uuid, outcome text, reason text default null)
+returns text language plpgsql security definer set search_path = pg_catalog, avouch, pg_temp as $$
+declare
+  settled text := case outcome when 'commit' then 'committed' when 'rollback' then 'rolled_back' end;
+  known text;
+begin
+  if settled is null then
+    raise exception 'outcome must be commit or rollback, not %', coalesce(outcome, 'null') using errcode = 'invalid_parameter_value';
+  end if;
+  select t.state into known from avouch.tx t where t.id = report.id for update;
+  if known is null or known = settled then
+    return known;
+  end if;
+  if known in ('prepared', 'in_doubt') then
+    update avouch.tx t set state = settled, decided_at = clock_timestamp(), decided_by = 'producer', reason = report.reason
+    where t.id = report.id;
+    perform avouch.release(array[report.id], outcome);
+    return settled;
+  end if;
+  update avouch.tx t
+  set state = 'in_doubt',
+      reason = format('the producer says %s, after it was %s by %s%s', outcome, known, t.decided_by, coalesce(': ' || report.reason, ''))
+  where t.id = report.id;
+  update avouch.outbox o set state = 'prepared', reason = null where o.tx_id = report.id and o.state = 'cancelled';
+  return 'in_doubt';
+end $$;
+
+-- Settles what is still undecided, in one go: how a checker's verdicts and an operator's word are applied. A transaction whose
+-- producer is deciding it right now is left alone, as is one that was decided. decided_by: checker (moves prepared ones) or
+-- operator (moves those in doubt too). Returns the ids that it settled.
+create or replace function avouch.settle(ids uuid[], outcome text, decided_by text, reasons text[])
+returns setof uuid language plpgsql security definer set search_path = pg_catalog, avouch, pg_temp as $$
+declare
+  moved uuid[];
+begin
+  with free as (
+    select t.id from avouch.tx t
+    where t.id = any (settle.ids) and (t.state = 'prepared' or t.state = 'in_doubt' and settle.decided_by = 'operator')
+    order by t.id
+    for update skip locked
+  ), settled as (
+    update avouch.tx t
+    set state = case outcome when 'commit' then 'committed' else 'rolled_back' end,
+        decided_at = clock_timestamp(), decided_by = settle.decided_by, reason = said.reason
+    from free join unnest(settle.ids, settle.reasons) as said (id, reason) on said.id = free.id
+    where t.id = free.id
+    returning t.id
+  )
+  select array_agg(s.id) into moved from settled s;
+  if moved is null then
+    return;
+  end if;
+  -- A statement of its own, with a younger snapshot: an insert that the lock waited for is seen.
+  perform avouch.release(moved, outcome);
+  if settle.decided_by = 'operator' then
+    insert into avouch.audit (action, subject, detail)
+    select outcome || ' transaction', said.id::text, said.reason
+    from unnest(settle.ids, settle.reasons) as said (id, reason) where said.id = any (moved);
+  end if;
+  return query select unnest(moved);
 end $$;
 
 -- Discards a message that was not sent yet. Returns false if it was sent, or never was. (One that is in flight at this very
@@ -469,6 +571,22 @@ begin
   return true;
 end $$;
 
+-- Asks the checker again about transactions in doubt, from the beginning. Returns the ids that it will be asked about.
+create or replace function avouch.recheck(ids uuid[])
+returns setof uuid language plpgsql security definer set search_path = pg_catalog, avouch, pg_temp as $$
+begin
+  return query
+  with again as (
+    update avouch.tx t
+    set state = 'prepared', check_at = clock_timestamp(), unknowns = 0, checking_since = clock_timestamp(), verdict = null, reason = null
+    where t.id = any (ids) and t.state = 'in_doubt'
+    returning t.id
+  ), noted as (
+    insert into avouch.audit (action, subject) select 'recheck transaction', again.id::text from again
+  )
+  select again.id from again;
+end $$;
+
 -- -- Grants -----------------------------------------------------------------------------------------------------------
 revoke all on all functions in schema avouch from public;
 grant execute on function avouch.uuid_v7(), avouch.shard_of(text, uuid) to avouch_producer, avouch_runtime;
@@ -476,8 +594,9 @@ grant insert (tx_id, topic, key, payload, payload_bytes, headers, not_before, re
   on avouch.outbox to avouch_producer;
 grant select (id, topic, dedup_key) on avouch.outbox to avouch_producer;
 grant execute on function
-  avouch.prepare(text, interval, text, uuid), avouch.commit(uuid), avouch.rollback(uuid, text)
-  to avouch_producer;
+  avouch.prepare(text, interval, text, uuid), avouch.commit(uuid), avouch.rollback(uuid, text),
+  avouch.report(uuid, text, text)
+  to avouch_producer, avouch_runtime;
 
 grant select on all tables in schema avouch to avouch_runtime, avouch_viewer;
 grant select on sequence avouch.outbox_seq to avouch_runtime, avouch_viewer;
@@ -487,9 +606,9 @@ grant update, delete on avouch.tx to avouch_runtime;
 grant delete on avouch.dedup to avouch_runtime;
 grant insert, update, delete on avouch.instance, avouch.hold to avouch_runtime;
 grant update on avouch.shard to avouch_runtime;
-grant insert on avouch.stream, avouch.audit to avouch_runtime;
+grant insert on avouch.stream, avouch.audit, avouch.plugin, avouch.deployment to avouch_runtime;
 grant execute on function
-  avouch.release(uuid, text), avouch.discard(uuid, text), avouch.pause(text, text, text), avouch.resume(text, text),
+  avouch.settle(uuid[], text, text, text[]), avouch.recheck(uuid[]), avouch.discard(uuid, text), avouch.pause(text, text, text), avouch.resume(text, text),
   avouch.resend(uuid)
   to avouch_runtime;
 

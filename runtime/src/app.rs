@@ -9,9 +9,12 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::Broker;
+use crate::checkback::Checkback;
 use crate::config::Config;
+use crate::deployments::Deployments;
 use crate::doorbell::{Doorbell, Mode};
 use crate::relay::{Parts, Relay};
+use crate::rules::Rules;
 use crate::shards::{Progress, Shards};
 use crate::store::{Error, Plans, Store};
 use crate::upkeep::Upkeep;
@@ -74,10 +77,19 @@ async fn start_source(
     let (shards, ownership) = Shards::new(&config.shards, &instance, Arc::clone(&store), watched);
     let upkeep = Upkeep::new(config.upkeep.clone(), Arc::clone(&store), streams.clone());
     let topics = config.topics()?;
+    let rules = Arc::new(rules(config)?);
+    let mut deployments =
+        Deployments::new(Arc::clone(&store), Arc::clone(&rules), config.rules.file_bytes_max, doorbell.deployments());
+    // Compiled code comes from the cache in milliseconds: who is ready can judge.
+    until_it_answers(name, async || deployments.pass().await).await?;
+    let sizes = (config.rules.messages_max, config.rules.payload_bytes_max);
+    let checkback = Checkback::new(config.checkback.clone(), config.checker.clone(), Arc::clone(&store), rules, sizes);
     let parts = Parts { store, broker, replies, streams, topics, doorbell, ownership, progress };
     let relay = Relay::new(config.relay.clone(), parts);
     let grace = Duration::from_millis(config.grace_ms);
     running.spawn(upkeep.run(stop.clone()));
+    running.spawn(deployments.run(stop.clone()));
+    running.spawn(checkback.run(stop.clone()));
     running.spawn(async move {
         // Shards are given back after the last mark.
         let drained = CancellationToken::new();
@@ -89,6 +101,12 @@ async fn start_source(
         }
     });
     Ok(())
+}
+
+/// The engine for plugins, with this very program as its compiler.
+pub fn rules(config: &Config) -> anyhow::Result<Rules> {
+    let program = std::env::current_exe().context("this program's own file")?;
+    Ok(Rules::new(&config.rules, &config.binding, &config.nats, program)?)
 }
 
 /// Refuses a schema that cannot be served; says what differs otherwise.

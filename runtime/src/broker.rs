@@ -132,6 +132,14 @@ pub struct Replies {
     messages: Subscriber,
 }
 
+/// A client with these settings and nothing else: for services and plugins.
+pub async fn plain(config: &Config, name: &str) -> Result<Client, Error> {
+    let url = config.url.reveal().map_err(|e| Error::Fatal(e.to_string()))?;
+    let (servers, login) = servers(&url)?;
+    let client = options(config, login, name)?.connect(servers).await;
+    client.map_err(|e| Error::Fatal(format!("cannot use the NATS settings: {}", crate::store::full_text(&e))))
+}
+
 impl Broker {
     /// Connects, now or as soon as a server answers. Wrong settings fail at once.
     pub async fn connect(config: &Config, name: &str) -> Result<(Self, Replies), Error> {

@@ -2,7 +2,9 @@
 
 mod inspect;
 mod operate;
+mod plugin;
 mod schema;
+mod tx;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -14,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Config;
 use crate::secret::Secret;
 use crate::store::{self, connect::Target};
-use crate::{app, dev, logs};
+use crate::{app, dev, logs, rules};
 
 /// Committed outbox rows reach NATS JetStream: in order per key, at least once, never lost.
 #[derive(Debug, Parser)]
@@ -54,6 +56,14 @@ enum Command {
     /// Install the schema, or check it
     #[command(subcommand)]
     Schema(schema::Command),
+    /// Build, test and deploy plugins
+    #[command(subcommand)]
+    Plugin(plugin::Command),
+    /// Decide transactions in doubt
+    #[command(subcommand)]
+    Tx(tx::Command),
+    #[command(name = rules::COMPILE_COMMAND, hide = true)]
+    CompilePlugin,
     /// Explain the configuration
     #[command(subcommand)]
     Config(inspect::ConfigCommand),
@@ -129,6 +139,9 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
             logs::start(&config.log)?;
             dev::run(config, options, stop_on_signal()?).await.map(done)
         }
+        Command::Plugin(command) => plugin::run(&common, command).await,
+        Command::Tx(command) => tx::run(&common.target()?, command).await,
+        Command::CompilePlugin => rules::compile_stdin().map(done),
         Command::Schema(command) => schema::run(|| common.target(), command).await,
         Command::Config(inspect::ConfigCommand::Check) => inspect::config(&common.load()?).map(done),
         Command::Status { json } => inspect::status(&common.target()?, json).await.map(done),

@@ -8,7 +8,7 @@ use figment::error::{Actual, Kind};
 use figment::providers::{Env, Format, Toml};
 use serde::Deserialize;
 
-use crate::{broker, doorbell, logs, relay, shards, store, topics, upkeep};
+use crate::{broker, checkback, doorbell, logs, relay, rules, shards, store, topics, upkeep};
 
 /// Everything that can be configured.
 #[derive(Clone, Debug, Deserialize)]
@@ -34,6 +34,14 @@ pub struct Config {
     pub shards: shards::Config,
     /// Retention.
     pub upkeep: upkeep::Config,
+    /// Limits of plugin calls.
+    pub rules: rules::limits::Config,
+    /// What plugins may be granted.
+    pub binding: rules::Bindings,
+    /// Asking checkers about transactions in doubt.
+    pub checkback: checkback::Config,
+    /// What single checkers do differently.
+    pub checker: BTreeMap<String, checkback::CheckerConfig>,
     /// Logging.
     pub log: logs::Config,
     /// This process's name in `avouch status`; default: host name and process id.
@@ -56,6 +64,10 @@ impl Default for Config {
             doorbell: doorbell::Config::default(),
             shards: shards::Config::default(),
             upkeep: upkeep::Config::default(),
+            rules: rules::limits::Config::default(),
+            binding: rules::Bindings::default(),
+            checkback: checkback::Config::default(),
+            checker: BTreeMap::new(),
             log: logs::Config::default(),
             instance_name: None,
             grace_ms: 10_000,
@@ -186,11 +198,38 @@ impl Config {
             ("relay.poll_max_ms", relay.poll_max_ms),
             ("relay.safety_poll_ms", relay.safety_poll_ms),
             ("upkeep.every_ms", self.upkeep.every_ms),
+            ("rules.deadline_ms", self.rules.deadline_ms),
+            ("rules.cpu_ms", self.rules.cpu_ms),
+            ("rules.compile_timeout_ms", self.rules.compile_timeout_ms),
+            ("checkback.poll_max_ms", self.checkback.poll_max_ms),
+            ("checkback.in_progress_ms", self.checkback.in_progress_ms),
+            ("checkback.unknown_first_ms", self.checkback.unknown_first_ms),
+            ("checkback.broken_first_ms", self.checkback.broken_first_ms),
         ] {
             check(ms > 0, &format!("{name}: at least 1"));
         }
         check(self.shards.lease_ms >= 500, "shards.lease_ms: at least 500");
         check((100..=600_000).contains(&self.doorbell.heartbeat_ms), "doorbell.heartbeat_ms: from 100 to 600000");
+        let (rules, checkback) = (&self.rules, &self.checkback);
+        check((1..=1_000).contains(&rules.calls_max), "rules.calls_max: from 1 to 1000");
+        check(
+            (1..=rules.calls_max).contains(&rules.concurrency_max),
+            "rules.concurrency_max: from 1 to rules.calls_max",
+        );
+        check(
+            (1 << 16..=1 << 30).contains(&rules.memory_bytes_max),
+            "rules.memory_bytes_max: from 65536 to 1073741824",
+        );
+        check(
+            checkback.checker_rows_max > 0 && checkback.rows_max > 0,
+            "checkback.checker_rows_max, rows_max: at least 1",
+        );
+        check((1..=10_000).contains(&checkback.settle_rows_max), "checkback.settle_rows_max: from 1 to 10000");
+        check(checkback.unknowns_max > 0, "checkback.unknowns_max: at least 1");
+        check(
+            checkback.claim_ms >= rules.deadline_ms.saturating_mul(2),
+            "checkback.claim_ms: at least twice rules.deadline_ms, or two instances ask about one transaction",
+        );
         if wrong.is_empty() { Ok(()) } else { Err(Error::Invalid(wrong.join("\n"))) }
     }
 }

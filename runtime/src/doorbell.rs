@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde::Deserialize;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio_postgres::{AsyncMessage, Client, Statement};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -73,6 +73,7 @@ pub struct Doorbell {
 
 #[derive(Default)]
 struct Bell {
+    deployments: watch::Sender<u64>,
     rung: Notify,
     rows: AtomicBool,
     rescan: AtomicBool,
@@ -96,6 +97,7 @@ impl Bell {
         match payload {
             "rescan" => self.rescan.store(true, Ordering::Release),
             "holds" => self.holds.store(true, Ordering::Release),
+            "deployments" => return self.deployments.send_modify(|n| *n += 1),
             _ => self.rows.store(true, Ordering::Release),
         }
         self.rung.notify_one();
@@ -113,6 +115,11 @@ impl Doorbell {
             tokio::spawn(listen_until(stop, Arc::clone(&bell), target, heartbeat, inbox));
         }
         Ok(Self { bell, commands })
+    }
+
+    /// Changes whenever somebody deploys a plugin.
+    pub fn deployments(&self) -> watch::Receiver<u64> {
+        self.bell.deployments.subscribe()
     }
 
     /// Waits until the bell rings; what rang before counts. Losing the future loses nothing.

@@ -10,9 +10,12 @@ pub mod window;
 
 pub mod broker;
 pub mod doorbell;
+pub mod rules;
 pub mod secret;
 pub mod store;
 
+pub mod checkback;
+pub mod deployments;
 pub mod relay;
 pub mod shards;
 pub mod upkeep;

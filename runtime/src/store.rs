@@ -1,7 +1,9 @@
 //! Everything Avouch asks of Postgres, one guarded statement a move. The only code that runs Avouch's own SQL.
 
+mod checks;
 pub mod connect;
 mod link;
+mod plugins;
 mod rows;
 
 use std::time::Duration;
@@ -12,9 +14,11 @@ use time::OffsetDateTime;
 use tokio_postgres::error::SqlState;
 use uuid::Uuid;
 
+pub use self::checks::{Claim, Due, Held, Parked, Postponed};
 use self::connect::{Target, Tls};
 use self::link::Link;
 pub use self::link::{FIXED_PLANS, Plans};
+pub use self::plugins::Deployment;
 use self::rows::{AskColumns, columns, payload_of, read_row, u16_of, usize_of};
 use crate::secret::Secret;
 use crate::window::{Ask, Holds, Mark, Reading, Snapshot};
@@ -152,11 +156,14 @@ pub struct Feeds {
     pub previous: String,
 }
 
-/// The runtime's connections to one database. Reading and marking go side by side; the third serves the rest.
+/// The runtime's connections to one database. Reading and marking go side by side, as
+/// do claiming transactions and settling them; one serves the rest. Each is made when it is first used.
 pub struct Store {
     reader: Link,
     marker: Link,
     control: Link,
+    claims: Link,
+    verdicts: Link,
     target: Target,
 }
 
@@ -167,7 +174,14 @@ impl Store {
         let timeout = Duration::from_millis(config.statement_timeout_ms);
         let target = Target::new(&config.url, &config.tls, application, connect_timeout)?;
         let link = || Link::new(target.clone(), timeout, plans);
-        Ok(Self { reader: link(), marker: link(), control: link(), target: target.clone() })
+        Ok(Self {
+            reader: link(),
+            marker: link(),
+            control: link(),
+            claims: link(),
+            verdicts: link(),
+            target: target.clone(),
+        })
     }
 
     /// Where its connections go.

@@ -163,7 +163,7 @@ async fn run_fails_with_the_remedy_when_the_database_cannot_serve() {
     let damages = [
         ("alter table avouch.outbox drop column reason", "column outbox.reason", "avouch schema check"),
         ("update avouch.meta set version = 99", "version 99", "use the newer runtime"),
-        ("drop function avouch.release(uuid, text)", "avouch.release(uuid,text)", "avouch schema install"),
+        ("drop function avouch.release(uuid[], text)", "avouch.release(uuid[],text)", "avouch schema install"),
         ("alter table avouch.outbox disable trigger doorbell", "trigger outbox.doorbell", "avouch schema install"),
     ];
     for (damage, named, remedy) in damages {

@@ -76,7 +76,7 @@ async fn check_names_what_is_missing_and_install_mends_it() {
             "create or replace function avouch.resume(kind text, name text) returns boolean language sql as 'select true'",
             "avouch.resume(text,text)".to_owned(),
         ),
-        ("alter function avouch.release(uuid, text) reset search_path", "avouch.release(uuid,text)".to_owned()),
+        ("alter function avouch.release(uuid[], text) reset search_path", "avouch.release(uuid[],text)".to_owned()),
         ("alter function avouch.discard(uuid, text) security invoker", "avouch.discard(uuid,text)".to_owned()),
     ];
     let triggers =
@@ -86,8 +86,8 @@ async fn check_names_what_is_missing_and_install_mends_it() {
     let triggers = client.query(triggers, &[]).await.expect("triggers can be listed");
     assert!(!triggers.is_empty());
     damages.extend(triggers.iter().map(|row| (row.get(1), row.get(0))));
-    let public = "grant execute on function avouch.release(uuid, text) to public";
-    damages.push((public, "grant public execute on avouch.release(uuid,text)".to_owned()));
+    let public = "grant execute on function avouch.release(uuid[], text) to public";
+    damages.push((public, "grant public execute on avouch.release(uuid[],text)".to_owned()));
     for (damage, named) in damages {
         client.batch_execute(damage).await.unwrap_or_else(|error| panic!("{damage}: {error:?}"));
         schema("check", database.url()).await.fails_with(1).says(&named).says("avouch schema install");

@@ -1,0 +1,469 @@
+//! Check-back: transactions whose producer has not decided in time are judged by the plugin that they name.
+//!
+//! One task owns the books. Claims, calls and settling run beside it and come back as *done*; a slow checker holds up
+//! nobody but itself, and a transaction is only ever settled while it is still undecided.
+
+mod breaker;
+mod decide;
+
+use std::collections::{BTreeMap, HashMap};
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde::Deserialize;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use self::breaker::Breaker;
+use self::decide::{Facts, Move, decide};
+use crate::lifecycle::Backoff;
+use crate::rules::{Answer, Fault, Line, Message, Rules, Transaction};
+use crate::store::{Claim, Due, Error, Held, Parked, Postponed, Store};
+
+/// `[checkback]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// The longest pause between two looks for due transactions.
+    pub poll_max_ms: u64,
+    /// Transactions of one checker in memory.
+    pub checker_rows_max: usize,
+    /// Transactions in memory.
+    pub rows_max: usize,
+    /// Transactions settled by one statement.
+    pub settle_rows_max: usize,
+    /// How long a claim keeps other instances from asking.
+    pub claim_ms: u64,
+    /// The pause after in-progress, unless the plugin names one.
+    pub in_progress_ms: u64,
+    /// In progress for longer than this: exhausted.
+    pub in_progress_age_max_ms: u64,
+    /// The first pause after unknown; it doubles.
+    pub unknown_first_ms: u64,
+    /// The longest pause after unknown.
+    pub unknown_max_ms: u64,
+    /// Unknown so many times: exhausted.
+    pub unknowns_max: u32,
+    /// The first pause after a fault of the plugin; it doubles.
+    pub broken_first_ms: u64,
+    /// The longest pause after a fault of the plugin.
+    pub broken_max_ms: u64,
+}
+
+/// With these pauses, fifteen unknowns take about 50 minutes.
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            poll_max_ms: 1_000,
+            checker_rows_max: 256,
+            rows_max: 1_024,
+            settle_rows_max: 256,
+            claim_ms: 60_000,
+            in_progress_ms: 10_000,
+            in_progress_age_max_ms: 86_400_000,
+            unknown_first_ms: 1_000,
+            unknown_max_ms: 300_000,
+            unknowns_max: 15,
+            broken_first_ms: 1_000,
+            broken_max_ms: 60_000,
+        }
+    }
+}
+
+/// What happens when a checker was asked often enough.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum OnExhausted {
+    /// The transaction is in doubt: a person decides, or the producer. The default: nothing is guessed.
+    #[default]
+    Park,
+    /// It counts as committed.
+    Commit,
+    /// It counts as rolled back.
+    Rollback,
+}
+
+/// `[checker.NAME]`: what one checker's transactions do differently.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CheckerConfig {
+    /// A rollback verdict on a younger transaction counts as in-progress: its business transaction may be running unseen. 0
+    /// where producers call `avouch.commit` inside the business transaction: there it is the fence.
+    pub rollback_after_ms: u64,
+    /// What happens when it was asked often enough.
+    pub on_exhausted: OnExhausted,
+}
+
+/// A minute is longer than a business transaction should take.
+impl Default for CheckerConfig {
+    fn default() -> Self {
+        Self { rollback_after_ms: 60_000, on_exhausted: OnExhausted::Park }
+    }
+}
+
+/// Answers wait this long for others, so that they are settled by one statement.
+const GATHER: Duration = Duration::from_millis(5);
+/// The first wait after trouble with the database, and the longest.
+const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+/// How often a checker that has nothing due is looked at again at the soonest.
+const PAUSE_MIN: Duration = Duration::from_millis(2);
+
+/// The loop. See the module's documentation.
+pub struct Checkback {
+    config: Config,
+    checkers: BTreeMap<String, CheckerConfig>,
+    store: Arc<Store>,
+    rules: Arc<Rules>,
+    sizes: (usize, usize),
+    work: JoinSet<Done>,
+    /// Transactions in memory, by checker.
+    busy: HashMap<String, usize>,
+    breakers: HashMap<String, Breaker>,
+    looking: bool,
+    look_at: Instant,
+    settling: bool,
+    answers: Vec<(Claim, Move)>,
+    answered_at: Option<Instant>,
+    backoff: Backoff,
+    trouble: bool,
+    random: RandomState,
+}
+
+enum Done {
+    Looked(Result<(Vec<Due>, Vec<Claim>, Vec<Held>), Error>),
+    Answered(Box<(Claim, Answer)>),
+    Settled(Settled),
+}
+
+struct Settled {
+    parked: Vec<(Uuid, String, Option<String>, String)>,
+    /// What could not be written down, to be tried again.
+    left: Vec<(Claim, Move)>,
+    result: Result<(), Error>,
+}
+
+impl Checkback {
+    /// A loop that asks `rules` about the transactions of `store`. `sizes`: messages of a transaction that a checker sees, and
+    /// bytes of a payload.
+    pub fn new(
+        config: Config,
+        checkers: BTreeMap<String, CheckerConfig>,
+        store: Arc<Store>,
+        rules: Arc<Rules>,
+        sizes: (usize, usize),
+    ) -> Self {
+        Self {
+            config,
+            checkers,
+            store,
+            rules,
+            sizes,
+            work: JoinSet::new(),
+            busy: HashMap::new(),
+            breakers: HashMap::new(),
+            looking: false,
+            look_at: Instant::now(),
+            settling: false,
+            answers: Vec::new(),
+            answered_at: None,
+            backoff: Backoff::new(RETRY.0, RETRY.1),
+            trouble: false,
+            random: RandomState::new(),
+        }
+    }
+
+    /// Runs until `stop`, then settles what was answered. What is still being judged is claimed again by whoever is next.
+    pub async fn run(mut self, stop: CancellationToken) {
+        while !stop.is_cancelled() {
+            self.step(&stop).await;
+        }
+        while self.settling || (!self.answers.is_empty() && !self.trouble) {
+            self.start_settling(true);
+            match self.work.join_next().await {
+                Some(Ok(done)) => self.take(done),
+                _ => break,
+            }
+        }
+    }
+
+    /// Starts what can be started, then takes whatever comes first.
+    async fn step(&mut self, stop: &CancellationToken) {
+        let now = Instant::now();
+        self.start_settling(self.answered_at.is_some_and(|at| now >= at + GATHER));
+        self.start_looking(now);
+        let mut wake_at = now + Duration::from_secs(1);
+        if !self.looking {
+            wake_at = wake_at.min(self.look_at);
+        }
+        if let Some(at) = self.answered_at.filter(|_| !self.settling) {
+            wake_at = wake_at.min(at + GATHER);
+        }
+        tokio::select! {
+            () = stop.cancelled() => {}
+            Some(ended) = self.work.join_next() => match ended {
+                Ok(done) => self.take(done),
+                Err(e) => tracing::error!(error = %e, "a task of check-back broke: its transactions are claimed again later"),
+            },
+            () = tokio::time::sleep_until(wake_at.max(now + Duration::from_micros(200)).into()) => {}
+        }
+    }
+
+    fn take(&mut self, done: Done) {
+        match done {
+            Done::Looked(result) => self.looked(result),
+            Done::Answered(answered) => self.answered(answered.0, answered.1),
+            Done::Settled(settled) => self.settled(settled),
+        }
+    }
+
+    /// Claims what is due, as far as there is room for it: fair, because each checker has its own.
+    fn start_looking(&mut self, now: Instant) {
+        let in_memory: usize = self.busy.values().sum();
+        if self.looking
+            || now < self.look_at
+            || in_memory >= self.config.rows_max
+            || self.trouble && !self.answers.is_empty()
+        {
+            return;
+        }
+        self.looking = true;
+        let room = self.config.rows_max - in_memory;
+        let rooms: HashMap<String, usize> = self.busy.iter().map(|(n, busy)| (n.clone(), *busy)).collect();
+        let open: HashMap<String, usize> = self.breakers.iter().map(|(n, b)| (n.clone(), b.room(now))).collect();
+        let (store, config, sizes) = (Arc::clone(&self.store), self.config.clone(), self.sizes);
+        self.work.spawn(async move {
+            let work = async {
+                let due = store.due_checkers().await?;
+                let now: Vec<&Due> = due.iter().filter(|d| d.due_in_ms == 0).collect();
+                let share = (room / now.len().max(1)).max(1);
+                let ask = |d: &&Due| {
+                    let own = config.checker_rows_max.saturating_sub(rooms.get(&d.checker).copied().unwrap_or(0));
+                    (d.checker.clone(), own.min(share).min(open.get(&d.checker).copied().unwrap_or(usize::MAX)))
+                };
+                let asks: Vec<(String, usize)> = now.iter().map(ask).filter(|(_, rows)| *rows > 0).collect();
+                if asks.is_empty() {
+                    return Ok((due, Vec::new(), Vec::new()));
+                }
+                let claims = store.claim_checks(&asks, config.claim_ms).await?;
+                let ids: Vec<Uuid> = claims.iter().filter(|c| c.messages > 0).map(|c| c.id).collect();
+                let held =
+                    if ids.is_empty() { Vec::new() } else { store.held_messages(&ids, sizes.0, sizes.1).await? };
+                Ok((due, claims, held))
+            };
+            Done::Looked(work.await)
+        });
+    }
+
+    fn looked(&mut self, result: Result<(Vec<Due>, Vec<Claim>, Vec<Held>), Error>) {
+        self.looking = false;
+        let now = Instant::now();
+        let Some((due, claims, held)) = self.database(result) else {
+            self.look_at = now + self.backoff.failed();
+            return;
+        };
+        let poll_max = Duration::from_millis(self.config.poll_max_ms);
+        let next_ms = due.iter().map(|d| d.due_in_ms).filter(|ms| *ms > 0).min();
+        let next = next_ms.map_or(poll_max, Duration::from_millis).clamp(PAUSE_MIN, poll_max);
+        self.look_at = now + if claims.is_empty() { next } else { PAUSE_MIN };
+        let mut messages: HashMap<Uuid, Vec<Message>> = HashMap::new();
+        for row in held {
+            messages.entry(row.tx_id).or_default().push(message(row));
+        }
+        for claim in claims {
+            *self.busy.entry(claim.checker.clone()).or_default() += 1;
+            let tx = transaction(&claim, messages.remove(&claim.id).unwrap_or_default());
+            let rules = Arc::clone(&self.rules);
+            self.work.spawn(async move {
+                let answer = rules.check(&tx).await;
+                Done::Answered(Box::new((claim, answer)))
+            });
+        }
+    }
+
+    fn answered(&mut self, claim: Claim, answer: Answer) {
+        report(&claim, &answer);
+        let now = Instant::now();
+        let breaker = self.breakers.entry(claim.checker.clone()).or_insert_with(|| {
+            let ms = Duration::from_millis;
+            Breaker::new(ms(self.config.broken_first_ms), ms(self.config.broken_max_ms))
+        });
+        match &answer.verdict {
+            Err(fault @ (Fault::Missing | Fault::Broken(_))) => {
+                if let Some(wait) = breaker.failed(now) {
+                    tracing::error!(
+                        alarm = "checker_broken", checker = claim.checker, fault = %fault, wait_ms = wait.as_millis(),
+                        "a checker is broken: its transactions stay undecided until it is mended; avouch plugin deploy or rollback"
+                    );
+                }
+            }
+            _ => {
+                if breaker.succeeded() {
+                    tracing::info!(checker = claim.checker, "a checker answers again");
+                }
+            }
+        }
+        let facts = Facts {
+            age_ms: claim.age_ms,
+            checking_ms: claim.checking_ms,
+            checks: claim.checks,
+            unknowns: claim.unknowns,
+        };
+        let usual = CheckerConfig::default();
+        let checker = self.checkers.get(&claim.checker).unwrap_or(&usual);
+        let moved = decide(answer.verdict, facts, &self.config, checker);
+        self.answered_at.get_or_insert(now);
+        self.answers.push((claim, moved));
+    }
+
+    /// Writes down what was answered, one statement for each kind.
+    fn start_settling(&mut self, is_time: bool) {
+        if self.settling || self.answers.is_empty() || !(is_time || self.answers.len() >= self.config.settle_rows_max) {
+            return;
+        }
+        self.settling = true;
+        let rest = self.answers.split_off(self.answers.len().min(self.config.settle_rows_max));
+        let batch = std::mem::replace(&mut self.answers, rest);
+        self.answered_at = (!self.answers.is_empty()).then(Instant::now);
+        for (claim, _) in &batch {
+            if let Some(busy) = self.busy.get_mut(&claim.checker) {
+                *busy = busy.saturating_sub(1);
+            }
+        }
+        self.busy.retain(|_, busy| *busy > 0);
+        let (store, random) = (Arc::clone(&self.store), self.random.clone());
+        self.work.spawn(async move { Done::Settled(settle(&store, batch, &random).await) });
+    }
+
+    fn settled(&mut self, settled: Settled) {
+        self.settling = false;
+        for (id, checker, reference, reason) in settled.parked {
+            tracing::error!(
+                alarm = "in_doubt", %id, checker, reference, reason,
+                "a transaction is in doubt: decide it with avouch tx commit, rollback or recheck"
+            );
+        }
+        if self.database(settled.result).is_none() {
+            for (claim, _) in &settled.left {
+                *self.busy.entry(claim.checker.clone()).or_default() += 1;
+            }
+            self.answers.splice(0..0, settled.left);
+            self.answered_at = Some(Instant::now() + self.backoff.failed());
+        }
+    }
+
+    /// A result of the database; trouble with it is logged when it begins and ends.
+    fn database<T>(&mut self, result: Result<T, Error>) -> Option<T> {
+        match result {
+            Ok(value) => {
+                self.backoff.succeeded();
+                self.trouble = false;
+                Some(value)
+            }
+            Err(e) => {
+                if !std::mem::replace(&mut self.trouble, true) {
+                    tracing::warn!(error = %e, "check-back has trouble with the database; trying again");
+                }
+                None
+            }
+        }
+    }
+}
+
+async fn settle(store: &Store, batch: Vec<(Claim, Move)>, random: &RandomState) -> Settled {
+    let mut settled = Settled { parked: Vec::new(), left: Vec::new(), result: Ok(()) };
+    let (mut commits, mut rollbacks, mut postponed, mut parked) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for (claim, moved) in &batch {
+        match moved {
+            Move::Commit { reason } => commits.push((claim.id, reason.clone())),
+            Move::RollBack { reason } => rollbacks.push((claim.id, Some(reason.clone()))),
+            Move::Postpone { wait_ms, unknown, said } => postponed.push(Postponed {
+                id: claim.id,
+                until: claim.until,
+                wait_ms: i64::try_from(jittered(*wait_ms, random.hash_one(claim.id))).unwrap_or(i64::MAX),
+                unknown: i32::from(*unknown),
+                said: said.clone(),
+            }),
+            Move::Park { reason } => parked.push(Parked { id: claim.id, until: claim.until, reason: reason.clone() }),
+        }
+    }
+    let work = async {
+        for (outcome, decided) in [("commit", commits), ("rollback", rollbacks)] {
+            let (ids, reasons): (Vec<Uuid>, Vec<Option<String>>) = decided.into_iter().unzip();
+            if !ids.is_empty() {
+                let moved = store.settle(outcome, &ids, &reasons).await?.len();
+                if moved < ids.len() {
+                    tracing::debug!(
+                        outcome,
+                        lost = ids.len() - moved,
+                        "verdicts that came after a decision of the producer"
+                    );
+                }
+            }
+        }
+        if !postponed.is_empty() {
+            store.postpone(&postponed).await?;
+        }
+        if !parked.is_empty() {
+            settled.parked = store.park(&parked).await?;
+        }
+        Ok(())
+    };
+    settled.result = work.await;
+    if settled.result.is_err() {
+        // Each statement is guarded by what it expects: repeating those that worked touches nothing.
+        settled.left = batch;
+    }
+    settled
+}
+
+/// Up to a tenth longer, so that what became due together does not stay together.
+fn jittered(wait_ms: u64, random: u64) -> u64 {
+    wait_ms + random % (wait_ms / 10).max(1)
+}
+
+fn transaction(claim: &Claim, messages: Vec<Message>) -> Transaction {
+    Transaction {
+        id: claim.id.to_string(),
+        checker: claim.checker.clone(),
+        reference: claim.reference.clone(),
+        age_ms: claim.age_ms,
+        attempt: claim.checks.saturating_sub(1),
+        message_count: claim.messages,
+        messages,
+    }
+}
+
+fn message(row: Held) -> Message {
+    let headers: BTreeMap<String, String> =
+        row.headers.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
+    Message {
+        id: row.id.to_string(),
+        topic: row.topic,
+        key: row.key,
+        payload: row.payload.unwrap_or_default(),
+        payload_bytes: row.bytes,
+        headers: headers.into_iter().collect(),
+        created_at_ms: row.created_at_ms,
+        generation: row.generation,
+    }
+}
+
+/// What a plugin logged, and its faults, in the runtime's log.
+fn report(claim: &Claim, answer: &Answer) {
+    let digest = answer.digest.as_deref().map(|d| &d[..d.len().min(12)]);
+    for Line { level, text } in &answer.log {
+        let plugin = claim.checker.as_str();
+        match *level {
+            tracing::Level::ERROR => tracing::error!(target: "avouch_plugin", plugin, digest, tx = %claim.id, "{text}"),
+            tracing::Level::WARN => tracing::warn!(target: "avouch_plugin", plugin, digest, tx = %claim.id, "{text}"),
+            tracing::Level::INFO => tracing::info!(target: "avouch_plugin", plugin, digest, tx = %claim.id, "{text}"),
+            _ => tracing::debug!(target: "avouch_plugin", plugin, digest, tx = %claim.id, "{text}"),
+        }
+    }
+    if let Err(fault) = &answer.verdict {
+        let took_us = answer.took.as_micros();
+        tracing::debug!(checker = claim.checker, digest, tx = %claim.id, took_us, fault = %fault, "no verdict");
+    }
+}

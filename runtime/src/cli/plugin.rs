@@ -1,0 +1,315 @@
+//! `avouch plugin …`: look at plugins, try them in the production engine, deploy them, roll back.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, bail};
+use clap::Subcommand;
+use serde::Deserialize;
+
+use super::operate::connect;
+use super::{Common, inspect::escape};
+use crate::app;
+use crate::rules::manifest::Grant;
+use crate::rules::{File, Grants, Message, Plugin, Rules, Transaction, Verdict};
+use crate::store::Error;
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Compile a plugin's file and say what it is and what it asks for
+    Check {
+        /// The .wasm file
+        file: PathBuf,
+    },
+    /// Ask a plugin's file in the production engine, with the configured bindings
+    Test {
+        /// The .wasm file
+        file: PathBuf,
+        /// A JSON file: a list of {"transaction": {…}, "expect": "commit"}
+        #[arg(long)]
+        cases: PathBuf,
+        #[command(flatten)]
+        allowed: Allowed,
+    },
+    /// Store a plugin in the database: every instance follows at once
+    Deploy {
+        /// The .wasm file
+        file: PathBuf,
+        #[command(flatten)]
+        allowed: Allowed,
+    },
+    /// List what answers to each name, and the versions before
+    List,
+    /// Go back to the version before, or to the one given
+    Rollback {
+        /// The plugin's name
+        name: String,
+        /// The digest of a version that was deployed before, or how it begins
+        #[arg(long)]
+        to: Option<String>,
+    },
+    /// Let nobody answer to a name any more
+    Remove {
+        /// The plugin's name
+        name: String,
+    },
+}
+
+#[derive(clap::Args, Debug)]
+pub struct Allowed {
+    /// A binding that it may use: sql:orders, http:payments, nats:stock
+    #[arg(long = "grant", value_name = "KIND:NAME")]
+    grants: Vec<Grant>,
+    /// A setting of its manifest: grace_s=30
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    settings: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Case {
+    #[serde(default)]
+    name: String,
+    transaction: CaseTransaction,
+    /// `commit`, `rollback`, `in-progress`, `unknown` or `error`.
+    expect: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CaseTransaction {
+    reference: Option<String>,
+    #[serde(default)]
+    age_ms: u64,
+    #[serde(default)]
+    attempt: u32,
+    #[serde(default)]
+    messages: Vec<CaseMessage>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CaseMessage {
+    topic: String,
+    key: Option<String>,
+    payload: serde_json::Value,
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
+}
+
+pub async fn run(common: &Common, command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Check { file } => check(common, file).await,
+        Command::Test { file, cases, allowed } => test(common, file, cases, allowed).await,
+        Command::Deploy { file, allowed } => deploy(common, file, allowed).await,
+        Command::List => list(common).await,
+        Command::Rollback { name, to } => roll_back(common, &name, to).await,
+        Command::Remove { name } => remove(common, &name).await,
+    }
+}
+
+impl Allowed {
+    fn read(self) -> anyhow::Result<Grants> {
+        let setting = |text: String| {
+            let (key, value) = text.split_once('=').with_context(|| format!("--set {text}: write KEY=VALUE"))?;
+            Ok::<_, anyhow::Error>((key.to_owned(), value.to_owned()))
+        };
+        let settings = self.settings.into_iter().map(setting).collect::<Result<_, _>>()?;
+        Ok(Grants { bindings: self.grants.into_iter().collect(), settings })
+    }
+}
+
+fn read(path: &PathBuf, bytes_max: usize) -> anyhow::Result<File> {
+    let bytes = std::fs::read(path).with_context(|| format!("{}", path.display()))?;
+    File::read(bytes, bytes_max).with_context(|| format!("{}", path.display()))
+}
+
+async fn check(common: &Common, path: PathBuf) -> anyhow::Result<ExitCode> {
+    let mut config = common.load()?;
+    let file = read(&path, config.rules.file_bytes_max)?;
+    let manifest = &file.manifest;
+    println!("{} {}: {} bytes, sha256 {}", manifest.name, manifest.version, file.bytes.len(), file.digest);
+    if !manifest.description.is_empty() {
+        println!("  {}", escape(&manifest.description));
+    }
+    for grant in manifest.requests() {
+        println!("  needs --grant {grant}");
+    }
+    for (key, default) in &manifest.config {
+        println!("  setting {key}, by default {default:?}");
+    }
+    // As if every binding were there: nothing is connected to.
+    config.binding = stand_ins(&manifest.requests())?;
+    let grants = Grants { bindings: manifest.requests(), settings: BTreeMap::new() };
+    let plugin = app::rules(&config)?.load(&file, &grants).await?;
+    println!(
+        "It compiles and links{}.",
+        if plugin.answers_for_transactions() { "; it answers for transactions" } else { "" }
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+fn stand_ins(requests: &BTreeSet<Grant>) -> anyhow::Result<crate::rules::Bindings> {
+    use crate::rules::manifest::Kind;
+    let text: String = requests
+        .iter()
+        .map(|g| match g.kind {
+            Kind::Sql => format!("[sql.\"{}\"]\nurl = \"postgres://localhost\"\n", g.binding),
+            Kind::Http => format!("[http.\"{}\"]\norigin = \"http://localhost\"\n", g.binding),
+            Kind::Nats => format!("[nats.\"{}\"]\n", g.binding),
+        })
+        .collect();
+    Ok(toml::from_str(&text)?)
+}
+
+async fn test(common: &Common, path: PathBuf, cases: PathBuf, allowed: Allowed) -> anyhow::Result<ExitCode> {
+    let config = common.load()?;
+    let file = read(&path, config.rules.file_bytes_max)?;
+    let text = std::fs::read_to_string(&cases).with_context(|| format!("{}", cases.display()))?;
+    let cases: Vec<Case> = serde_json::from_str(&text).with_context(|| format!("{}", cases.display()))?;
+    if cases.is_empty() {
+        bail!("there is no case in it: nothing was tested");
+    }
+    let rules = app::rules(&config)?;
+    let plugin = rules.load(&file, &allowed.read()?).await?;
+    let mut failed = 0;
+    for (i, case) in cases.into_iter().enumerate() {
+        failed += usize::from(!judge(&rules, &plugin, i, case).await);
+    }
+    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Asks, prints what was answered, and returns whether it is what was expected.
+async fn judge(rules: &Rules, plugin: &Plugin, i: usize, case: Case) -> bool {
+    let name = if case.name.is_empty() { format!("case {}", i + 1) } else { case.name };
+    let answer = rules.ask(plugin, &transaction(plugin.name(), case.transaction)).await;
+    let (word, text) = match &answer.verdict {
+        Ok(Verdict::Commit) => ("commit", String::new()),
+        Ok(Verdict::Rollback(why)) => ("rollback", why.clone()),
+        Ok(Verdict::InProgress(after)) => ("in-progress", after.map_or_else(String::new, |ms| format!("{ms} ms"))),
+        Ok(Verdict::Unknown(after)) => ("unknown", after.map_or_else(String::new, |ms| format!("{ms} ms"))),
+        Err(fault) => ("error", fault.to_string()),
+    };
+    let fine = word == case.expect;
+    let mark = if fine { "ok  " } else { "FAIL" };
+    let wanted = if fine { String::new() } else { format!(", expected {}", case.expect) };
+    println!("{mark} {name}: {word} {} ({} us){wanted}", escape(&text), answer.took.as_micros());
+    for line in &answer.log {
+        println!("       {} {}", line.level, escape(&line.text));
+    }
+    fine
+}
+
+fn transaction(checker: &str, case: CaseTransaction) -> Transaction {
+    let message = |m: CaseMessage| {
+        let payload = match m.payload {
+            serde_json::Value::String(text) => text.into_bytes(),
+            other => other.to_string().into_bytes(),
+        };
+        Message {
+            id: uuid::Uuid::now_v7().to_string(),
+            topic: m.topic,
+            key: m.key,
+            payload_bytes: u64::try_from(payload.len()).unwrap_or(u64::MAX),
+            payload,
+            headers: m.headers.into_iter().collect(),
+            created_at_ms: 0,
+            generation: 0,
+        }
+    };
+    Transaction {
+        id: uuid::Uuid::now_v7().to_string(),
+        checker: checker.to_owned(),
+        reference: case.reference,
+        age_ms: case.age_ms,
+        attempt: case.attempt,
+        message_count: u32::try_from(case.messages.len()).unwrap_or(u32::MAX),
+        messages: case.messages.into_iter().map(message).collect(),
+    }
+}
+
+async fn deploy(common: &Common, path: PathBuf, allowed: Allowed) -> anyhow::Result<ExitCode> {
+    let config = common.load()?;
+    let file = read(&path, config.rules.file_bytes_max)?;
+    let grants = allowed.read()?;
+    // In the production engine, with the bindings of this configuration: what would be refused there is refused here.
+    let rules = app::rules(&config)?;
+    rules.load(&file, &grants).await?;
+    rules.vet(&file).await?;
+    let (name, version) = (&file.manifest.name, &file.manifest.version);
+    let mut client = connect(&common.target()?).await?;
+    let transaction = client.transaction().await.map_err(Error::from)?;
+    let store =
+        "insert into avouch.plugin (name, digest, version, file) values ($1, $2, $3, $4) on conflict do nothing";
+    transaction.execute(store, &[name, &file.digest, version, &&*file.bytes]).await.map_err(Error::from)?;
+    let grants = serde_json::to_value(&grants)?;
+    let point = "insert into avouch.deployment (name, digest, grants) values ($1, $2, $3)";
+    transaction.execute(point, &[name, &file.digest, &grants]).await.map_err(Error::from)?;
+    let audit = "insert into avouch.audit (action, subject, detail) values ('deploy', $1, $2)";
+    transaction.execute(audit, &[name, &file.digest]).await.map_err(Error::from)?;
+    transaction.commit().await.map_err(Error::from)?;
+    println!("{name} {version} is deployed: sha256 {}", file.digest);
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn list(common: &Common) -> anyhow::Result<ExitCode> {
+    let client = connect(&common.target()?).await?;
+    let rows = client
+        .query(
+            "select d.name, d.digest, p.version, to_char(d.at at time zone 'utc', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'), d.actor, \
+             d.id = max(d.id) over (partition by d.name) as is_current, d.grants::text \
+             from avouch.deployment d left join avouch.plugin p using (name, digest) order by d.name, d.id desc limit 200",
+            &[],
+        )
+        .await
+        .map_err(Error::from)?;
+    for row in &rows {
+        let (name, digest, version): (&str, Option<&str>, Option<&str>) = (row.get(0), row.get(1), row.get(2));
+        let (at, actor, is_current, grants): (&str, &str, bool, &str) =
+            (row.get(3), row.get(4), row.get(5), row.get(6));
+        let mark = if is_current { "*" } else { " " };
+        match digest {
+            Some(digest) => println!(
+                "{mark} {name} {}  {}  {at} by {}  {grants}",
+                escape(version.unwrap_or("")),
+                &digest[..digest.len().min(12)],
+                escape(actor)
+            ),
+            None => println!("{mark} {name} removed  {at} by {}", escape(actor)),
+        }
+    }
+    if rows.is_empty() {
+        println!("no plugin is deployed");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn roll_back(common: &Common, name: &str, to: Option<String>) -> anyhow::Result<ExitCode> {
+    let client = connect(&common.target()?).await?;
+    // The newest deployment of another version than the current one, or of the one that is asked for; with its own grants.
+    let sql = "insert into avouch.deployment (name, digest, grants) \
+               select d.name, d.digest, d.grants from avouch.deployment d \
+               where d.name = $1 and d.digest is not null and case when $2::text is null \
+                 then d.digest is distinct from (select l.digest from avouch.deployment l where l.name = $1 order by l.id desc limit 1) \
+                 else starts_with(d.digest, $2) end \
+               order by d.id desc limit 1 returning digest";
+    let Some(row) = client.query_opt(sql, &[&name, &to]).await.map_err(Error::from)? else {
+        bail!("{name} has no such version to go back to: avouch plugin list");
+    };
+    let digest: String = row.get(0);
+    let audit = "insert into avouch.audit (action, subject, detail) values ('roll back plugin', $1, $2)";
+    client.execute(audit, &[&name, &digest]).await.map_err(Error::from)?;
+    println!("{name} is back at sha256 {digest}");
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn remove(common: &Common, name: &str) -> anyhow::Result<ExitCode> {
+    let client = connect(&common.target()?).await?;
+    let sql = "insert into avouch.deployment (name) select $1 where exists (select from avouch.plugin where name = $1)";
+    if client.execute(sql, &[&name]).await.map_err(Error::from)? == 0 {
+        bail!("no plugin {name} was ever deployed: avouch plugin list");
+    }
+    println!("nobody answers to {name} any more");
+    Ok(ExitCode::SUCCESS)
+}

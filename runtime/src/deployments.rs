@@ -1,0 +1,104 @@
+//! Keeps this process's plugins as they are deployed in the database: each change is followed at once, or with the next look.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::rules::{self, File, Grants, Rules};
+use crate::store::{self, Deployment, Store};
+
+/// Without a ring: the safety net.
+const POLL: Duration = Duration::from_secs(1);
+
+/// The loop.
+pub struct Deployments {
+    store: Arc<Store>,
+    rules: Arc<Rules>,
+    file_bytes_max: usize,
+    rung: watch::Receiver<u64>,
+    /// The deployment that each name's plugin, or its absence, comes from.
+    known: HashMap<String, i64>,
+    trouble: bool,
+}
+
+impl Deployments {
+    /// A loop that knows of none yet. `rung` changes when somebody deploys.
+    pub fn new(store: Arc<Store>, rules: Arc<Rules>, file_bytes_max: usize, rung: watch::Receiver<u64>) -> Self {
+        Self { store, rules, file_bytes_max, rung, known: HashMap::new(), trouble: false }
+    }
+
+    /// Follows until `stop`.
+    pub async fn run(mut self, stop: CancellationToken) {
+        loop {
+            let result = tokio::select! {
+                () = stop.cancelled() => return,
+                result = self.pass() => result,
+            };
+            match result {
+                Ok(()) => self.trouble = false,
+                Err(e) if !std::mem::replace(&mut self.trouble, true) => {
+                    tracing::warn!(error = %e, "deployed plugins cannot be read; trying again");
+                }
+                Err(_) => {}
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                // Its sender lives as long as the doorbell.
+                Ok(()) = self.rung.changed() => {}
+                () = tokio::time::sleep(POLL) => {}
+            }
+        }
+    }
+
+    /// Takes up what has changed. A version that cannot be used leaves the one before in its place.
+    pub async fn pass(&mut self) -> Result<(), store::Error> {
+        for deployment in self.store.deployments().await? {
+            if self.known.get(&deployment.name) == Some(&deployment.number) {
+                continue;
+            }
+            match self.follow(&deployment).await {
+                Ok(()) => {
+                    let Deployment { name, digest, .. } = &deployment;
+                    tracing::info!(plugin = name, digest, "a plugin was deployed");
+                }
+                Err(Fault::Store(e)) => return Err(e),
+                Err(Fault::Rules(rules::Error::Retry(why))) => {
+                    tracing::warn!(plugin = deployment.name, why, "a plugin cannot be loaded now; trying again");
+                    continue;
+                }
+                Err(Fault::Rules(e)) => tracing::error!(
+                    alarm = "plugin_refused", plugin = deployment.name, digest = deployment.digest, error = %e,
+                    "a deployed plugin cannot be used: the version before goes on"
+                ),
+            }
+            self.known.insert(deployment.name, deployment.number);
+        }
+        Ok(())
+    }
+
+    async fn follow(&self, deployment: &Deployment) -> Result<(), Fault> {
+        let Some(digest) = &deployment.digest else {
+            self.rules.remove(&deployment.name);
+            return Ok(());
+        };
+        let bytes = self.store.plugin_file(&deployment.name, digest).await.map_err(Fault::Store)?;
+        let file = File::read(bytes, self.file_bytes_max).map_err(Fault::Rules)?;
+        let refused = |why: String| Fault::Rules(rules::Error::Refused(why));
+        if file.digest != *digest || file.manifest.name != deployment.name {
+            return Err(refused(format!("its file is of {} {}: it was altered", file.manifest.name, file.digest)));
+        }
+        let grants: Grants =
+            serde_json::from_str(&deployment.grants).map_err(|e| refused(format!("its grants: {e}")))?;
+        let plugin = self.rules.load(&file, &grants).await.map_err(Fault::Rules)?;
+        self.rules.install(plugin);
+        Ok(())
+    }
+}
+
+enum Fault {
+    Store(store::Error),
+    Rules(rules::Error),
+}

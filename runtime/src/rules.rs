@@ -1,0 +1,161 @@
+//! Plugins: what they may do, and asking them. The only code that knows wasmtime. Answers are the plugin's word; faults
+//! never decide anything.
+
+mod engine;
+pub mod http;
+pub mod limits;
+pub mod manifest;
+pub mod nats;
+mod plugin;
+mod powers;
+pub mod sql;
+mod v1;
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use serde::Deserialize;
+use tokio::sync::Semaphore;
+
+pub use self::engine::{COMPILE_COMMAND, compile_stdin};
+pub use self::plugin::{File, Grants, Plugin};
+pub use self::powers::Powers;
+pub use self::v1::{Line, Message, RuleError, Transaction, Verdict};
+use crate::broker;
+
+/// `[binding]`: what operators name for plugins.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Bindings {
+    /// Databases.
+    pub sql: BTreeMap<String, sql::Config>,
+    /// HTTP origins.
+    pub http: BTreeMap<String, http::Config>,
+    /// NATS subjects and buckets.
+    pub nats: BTreeMap<String, nats::Config>,
+}
+
+/// What went wrong with a plugin, by what the caller does next.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It may work later.
+    #[error("{0}")]
+    Retry(String),
+    /// This file, or what it asks for, cannot be used: its author or the operator must act.
+    #[error("{0}")]
+    Refused(String),
+    /// This process cannot use plugins as it is configured.
+    #[error("{0}")]
+    Fatal(String),
+}
+
+/// Why there is no verdict.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// No plugin of this name is deployed.
+    #[error("no plugin of this name is deployed: avouch plugin deploy")]
+    Missing,
+    /// It trapped, ran into a limit, gave no answer in time, or asked for what it was not granted.
+    #[error("{0}")]
+    Broken(String),
+    /// It says that trying again may help.
+    #[error("{0}")]
+    Transient(String),
+    /// It says that trying again will not help.
+    #[error("{0}")]
+    Permanent(String),
+}
+
+/// What came of one call.
+#[derive(Debug)]
+pub struct Answer {
+    /// The plugin's word, or why there is none.
+    pub verdict: Result<Verdict, Fault>,
+    /// Which version was asked; none if there is none.
+    pub digest: Option<Arc<str>>,
+    /// What it logged.
+    pub log: Vec<Line>,
+    /// How long it took, without waiting for its turn.
+    pub took: Duration,
+}
+
+/// All plugins of this process, and the engine that they run in.
+pub struct Rules {
+    config: Arc<limits::Config>,
+    host: engine::Host,
+    powers: powers::Sources,
+    plugins: RwLock<HashMap<String, Arc<Plugin>>>,
+    calls: Semaphore,
+}
+
+impl Rules {
+    /// An engine without plugins. `avouch` is this program's file: compiling runs in a child of it.
+    pub fn new(
+        config: &limits::Config,
+        bindings: &Bindings,
+        server: &broker::Config,
+        avouch: PathBuf,
+    ) -> Result<Self, Error> {
+        Ok(Self {
+            host: engine::Host::new(config, avouch)?,
+            powers: powers::Sources::new(bindings, server)?,
+            plugins: RwLock::default(),
+            calls: Semaphore::new(config.calls_max),
+            config: Arc::new(config.clone()),
+        })
+    }
+
+    /// Compiles and links a plugin, without using it yet. Grants beyond what it requests are ignored.
+    pub async fn load(&self, file: &File, grants: &plugin::Grants) -> Result<Plugin, Error> {
+        let powers = self.powers.grant(&file.manifest, grants)?;
+        let component = self.host.compile(&file.bytes).await?;
+        Plugin::new(&self.host.engine, &component, file, powers, &self.config)
+    }
+
+    /// Looks at the plugin's statements where they will run: each must be one query, and call nothing that has effects.
+    pub async fn vet(&self, file: &File) -> Result<(), Error> {
+        self.powers.vet(&file.manifest).await
+    }
+
+    /// From now on, calls go to this version; those that run go on with the one they began with.
+    pub fn install(&self, plugin: Plugin) {
+        let mut plugins = self.plugins.write().unwrap_or_else(PoisonError::into_inner);
+        plugins.insert(plugin.name().to_owned(), Arc::new(plugin));
+    }
+
+    /// From now on, nobody answers to this name.
+    pub fn remove(&self, name: &str) {
+        self.plugins.write().unwrap_or_else(PoisonError::into_inner).remove(name);
+    }
+
+    /// The version that answers to this name.
+    pub fn plugin(&self, name: &str) -> Option<Arc<Plugin>> {
+        self.plugins.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    /// Asks the plugin that the transaction names.
+    pub async fn check(&self, tx: &Transaction) -> Answer {
+        match self.plugin(&tx.checker) {
+            Some(plugin) => self.ask(&plugin, tx).await,
+            None => Answer { verdict: Err(Fault::Missing), digest: None, log: Vec::new(), took: Duration::ZERO },
+        }
+    }
+
+    /// Asks this plugin.
+    pub async fn ask(&self, plugin: &Plugin, tx: &Transaction) -> Answer {
+        let turn = async {
+            let own = plugin.room().acquire().await.ok()?;
+            Some((own, self.calls.acquire().await.ok()?))
+        };
+        let Some(_turn) = turn.await else {
+            let verdict = Err(Fault::Transient("the runtime stops".into()));
+            return Answer { verdict, digest: None, log: Vec::new(), took: Duration::ZERO };
+        };
+        let _ticking = self.host.ticking();
+        let began = Instant::now();
+        let (verdict, log) = plugin.check(tx, &self.config, began).await;
+        Answer { verdict, digest: Some(plugin.digest()), log, took: began.elapsed() }
+    }
+}

@@ -1,0 +1,240 @@
+//! One version of a plugin: its file, and calls of it within the limits.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use tokio::sync::Semaphore;
+use wasmtime::component::{Component, Linker};
+use wasmtime::{Engine, Store, UpdateDeadline};
+
+use super::engine::hex;
+use super::limits::Config;
+use super::manifest::{Grant, Manifest, SECTION};
+use super::v1::{CheckBackPlugin, CheckBackPluginPre, Line, RuleError, State, Transaction, Verdict, link};
+use super::{Error, Fault, Powers};
+
+/// A plugin's file, looked at but not run.
+#[derive(Clone, Debug)]
+pub struct File {
+    /// What it says of itself.
+    pub manifest: Manifest,
+    /// SHA-256 of the bytes, in hexadecimal.
+    pub digest: String,
+    /// The file as it was given: a core module with a component type, or a component.
+    pub bytes: Arc<[u8]>,
+}
+
+/// What an operator allows one plugin.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Grants {
+    /// The bindings that it may use.
+    pub bindings: BTreeSet<Grant>,
+    /// Its settings, where they differ from the manifest's.
+    pub settings: BTreeMap<String, String>,
+}
+
+/// A compiled and linked version.
+pub struct Plugin {
+    name: String,
+    digest: Arc<str>,
+    powers: Arc<Powers>,
+    engine: Engine,
+    check_back: Option<CheckBackPluginPre<State>>,
+    room: Semaphore,
+    warm: Mutex<Vec<Warm>>,
+}
+
+/// An instance that has been called before.
+struct Warm {
+    store: Store<State>,
+    instance: CheckBackPlugin,
+    calls: u32,
+}
+
+/// What lifting one call's arguments may allocate in the host: a `string` that a guest made up is refused before it is copied.
+const HOSTCALL_BYTES_FACTOR: usize = 4;
+
+impl File {
+    /// Looks at the bytes: their size, what they are, and the manifest in them.
+    pub fn read(bytes: Vec<u8>, bytes_max: usize) -> Result<Self, Error> {
+        let refused = |why: String| Error::Refused(why);
+        if bytes.len() > bytes_max {
+            return Err(refused(format!(
+                "the file has {} bytes: at most rules.file_bytes_max = {bytes_max}",
+                bytes.len()
+            )));
+        }
+        if Engine::detect_precompiled(&bytes).is_some() {
+            return Err(refused(
+                "the file is native code, not WebAssembly: give the .wasm that the compiler made".into(),
+            ));
+        }
+        let text = manifest_of(&bytes).map_err(refused)?;
+        let manifest = Manifest::parse(&text).map_err(|e| refused(e.to_string()))?;
+        Ok(Self { manifest, digest: hex(&Sha256::digest(&bytes)), bytes: bytes.into() })
+    }
+}
+
+fn manifest_of(bytes: &[u8]) -> Result<String, String> {
+    use wasmparser::{Parser, Payload};
+    for payload in Parser::new(0).parse_all(bytes) {
+        match payload.map_err(|e| format!("the file is no WebAssembly: {e}"))? {
+            Payload::CustomSection(section) if section.name() == SECTION => {
+                let text =
+                    std::str::from_utf8(section.data()).map_err(|e| format!("the manifest is not UTF-8: {e}"))?;
+                return Ok(text.to_owned());
+            }
+            _ => {}
+        }
+    }
+    Err(format!(
+        "the file has no section {SECTION}: write avouch_sdk::manifest!(\"plugin.toml\"), or avouch plugin embed"
+    ))
+}
+
+impl Plugin {
+    /// Links a compiled file with what it was granted.
+    pub fn new(
+        engine: &Engine,
+        component: &Component,
+        file: &File,
+        powers: Powers,
+        config: &Config,
+    ) -> Result<Self, Error> {
+        let name = &file.manifest.name;
+        let mut linker = Linker::new(engine);
+        link(&mut linker, &powers)?;
+        let pre = linker.instantiate_pre(component).map_err(|e| {
+            let first = format!("{e:#}");
+            Error::Refused(format!(
+                "{name} imports what it does not request in its manifest, or what there is none of: {first}"
+            ))
+        })?;
+        let exports_rule = component.get_export_index(None, "avouch:rules/check-back@1.0.0").is_some();
+        let check_back = exports_rule.then(|| CheckBackPluginPre::new(pre)).transpose().map_err(|e| {
+            Error::Refused(format!("{name} does not export check-back as avouch:rules@1.0.0 has it: {e:#}"))
+        })?;
+        if check_back.is_none() && component.get_export_index(None, "avouch:rules/idempotency@1.0.0").is_none() {
+            return Err(Error::Refused(format!(
+                "{name} exports no rule of avouch:rules@1.0.0: #[check_back] or #[idempotency]"
+            )));
+        }
+        Ok(Self {
+            name: name.clone(),
+            digest: file.digest.as_str().into(),
+            powers: Arc::new(powers),
+            engine: engine.clone(),
+            check_back,
+            room: Semaphore::new(config.concurrency_max),
+            warm: Mutex::default(),
+        })
+    }
+
+    /// What transactions call it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Which version it is.
+    pub fn digest(&self) -> Arc<str> {
+        Arc::clone(&self.digest)
+    }
+
+    /// True if transactions may name it as their checker.
+    pub fn answers_for_transactions(&self) -> bool {
+        self.check_back.is_some()
+    }
+
+    /// Its calls at a time.
+    pub fn room(&self) -> &Semaphore {
+        &self.room
+    }
+
+    /// One call, within the limits. A store is used again only after an answer.
+    pub async fn check(
+        &self,
+        tx: &Transaction,
+        config: &Arc<Config>,
+        now: Instant,
+    ) -> (Result<Verdict, Fault>, Vec<Line>) {
+        let Some(pre) = &self.check_back else {
+            return (Err(Fault::Broken("the plugin has no rule check-back".into())), Vec::new());
+        };
+        let limit = Duration::from_millis(config.deadline_ms);
+        let kept = self.warm.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let (mut store, kept) = match kept {
+            Some(Warm { mut store, instance, calls }) => {
+                store.data_mut().begin(now);
+                (store, Some((instance, calls)))
+            }
+            None => (self.store(config, now), None),
+        };
+        store.set_epoch_deadline(1);
+        let called = tokio::time::timeout(limit, async {
+            let (instance, calls) = match kept {
+                Some(kept) => kept,
+                None => (pre.instantiate_async(&mut store).await?, 0),
+            };
+            let answer = instance.avouch_rules_check_back().call_check(&mut store, tx).await?;
+            Ok::<_, wasmtime::Error>((answer, instance, calls + 1))
+        })
+        .await;
+        let log = std::mem::take(&mut store.data_mut().log);
+        let verdict = match called {
+            Err(_) => Err(Fault::Broken(format!("no answer within rules.deadline_ms = {}", config.deadline_ms))),
+            Ok(Err(e)) => Err(Fault::Broken(explain(&e))),
+            Ok(Ok((answer, instance, calls))) => {
+                if calls < config.reuse_calls_max {
+                    self.warm.lock().unwrap_or_else(PoisonError::into_inner).push(Warm { store, instance, calls });
+                }
+                answer.map_err(|e| match e {
+                    RuleError::Transient(why) => Fault::Transient(bounded(why)),
+                    RuleError::Permanent(why) => Fault::Permanent(bounded(why)),
+                    RuleError::Denied(why) => Fault::Broken(format!("denied: {}", bounded(why))),
+                })
+            }
+        };
+        (verdict.map(bounded_verdict), log)
+    }
+
+    fn store(&self, config: &Arc<Config>, now: Instant) -> Store<State> {
+        let mut store = Store::new(&self.engine, State::new(Arc::clone(&self.powers), Arc::clone(config), now));
+        store.limiter(|state| &mut state.limits);
+        store.set_hostcall_fuel(config.bytes_out_max.saturating_mul(HOSTCALL_BYTES_FACTOR));
+        store.epoch_deadline_callback(|mut store| {
+            store.data_mut().tick()?;
+            Ok(UpdateDeadline::Yield(1))
+        });
+        store
+    }
+}
+
+/// Reasons are kept in a column and shown to people.
+const REASON_BYTES_MAX: usize = 1000;
+
+fn bounded(mut text: String) -> String {
+    if text.len() > REASON_BYTES_MAX {
+        text.truncate((0..=REASON_BYTES_MAX).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0));
+    }
+    // Postgres's text holds everything but NUL.
+    text.replace('\0', " ")
+}
+
+fn bounded_verdict(verdict: Verdict) -> Verdict {
+    match verdict {
+        Verdict::Rollback(why) => Verdict::Rollback(bounded(why)),
+        other => other,
+    }
+}
+
+/// The reason without the guest's stack.
+fn explain(e: &wasmtime::Error) -> String {
+    bounded(match e.downcast_ref::<wasmtime::Trap>() {
+        Some(trap) => trap.to_string(),
+        None => e.root_cause().to_string(),
+    })
+}
