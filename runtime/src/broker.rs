@@ -2,12 +2,12 @@
 
 pub mod streams;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use async_nats::{Client, ConnectOptions, Event, ServerAddr, Subscriber};
+use async_nats::{Client, ConnectOptions, Event, Server, ServerAddr, Subscriber};
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt};
 use percent_encoding::percent_decode_str;
@@ -55,7 +55,7 @@ pub struct Tls {
     pub required: bool,
     /// Speak TLS before the server's greeting, as `handshake_first` servers want.
     pub first: bool,
-    /// PEM file of authorities, beside the system's.
+    /// PEM file of authorities; default: the system's.
     pub ca_file: Option<PathBuf>,
     /// PEM file of the client's certificate.
     pub cert_file: Option<PathBuf>,
@@ -146,13 +146,15 @@ impl Broker {
         let (events, connected) = watch::channel(false);
         let url = config.url.reveal().map_err(|e| Error::Fatal(e.to_string()))?;
         let (servers, login) = servers(&url)?;
-        let unreachable = Arc::new(AtomicBool::new(false));
-        let options = options(config, login, name)?.event_callback(move |event| {
-            let (events, unreachable) = (events.clone(), Arc::clone(&unreachable));
+        let tries = Arc::new(AtomicU32::new(0));
+        let counted = Arc::clone(&tries);
+        let options = options(config, login, name)?;
+        let options = options.event_callback(move |event| {
+            let (events, tries) = (events.clone(), Arc::clone(&tries));
             async move {
                 match event {
                     Event::Connected => {
-                        unreachable.store(false, Ordering::Relaxed);
+                        tries.store(0, Ordering::Relaxed);
                         events.send_replace(true);
                     }
                     Event::Disconnected | Event::Closed => {
@@ -160,10 +162,6 @@ impl Broker {
                     }
                     Event::SlowConsumer(_) => tracing::warn!("answers of the broker came faster than they were read"),
                     Event::ServerError(e) => tracing::warn!(error = %e, "the NATS server reports an error"),
-                    // Once, not with every try.
-                    Event::ClientError(e) if !unreachable.swap(true, Ordering::Relaxed) => {
-                        tracing::warn!(error = %e, "cannot reach NATS; trying again");
-                    }
                     Event::ClientError(e) => tracing::debug!(error = %e, "cannot reach NATS"),
                     Event::LameDuckMode => tracing::info!("the NATS server is about to stop"),
                     Event::Draining => {}
@@ -171,6 +169,13 @@ impl Broker {
             }
         });
         let client = options
+            .reconnect_to_server_callback(move |servers, _| {
+                // Once, not with every try. The second knows why the first failed, which the event does not say.
+                if counted.fetch_add(1, Ordering::Relaxed) == 1 {
+                    tracing::warn!(error = why_unreachable(&servers), "cannot reach NATS; trying again");
+                }
+                std::future::ready(None)
+            })
             .connect(servers)
             .await
             .map_err(|e| Error::Fatal(format!("cannot use the NATS settings: {}", crate::store::full_text(&e))))?;
@@ -258,6 +263,22 @@ fn read_reply(inbox: &str, message: &async_nats::Message) -> Option<Reply> {
     })
 }
 
+/// Why the last try with each server failed, and what to change.
+fn why_unreachable(servers: &[Server]) -> String {
+    let why = |s: &Server| s.last_error.as_ref().map(|error| format!("{}: {error}", s.addr.as_url_str()));
+    let text = servers.iter().filter_map(why).collect::<Vec<_>>().join("; ");
+    let remedy = if text.is_empty() {
+        "no address is found for the name in nats.url"
+    } else if text.contains("authorization violation") || text.contains("failed signing nonce") {
+        ": correct creds_file, nkey, token, or user and password in [nats]"
+    } else if text.contains("invalid peer certificate") {
+        ": write the host as the certificate does, and give its authority as ca_file in [nats.tls]"
+    } else {
+        ""
+    };
+    text + remedy
+}
+
 /// A user and password, or a token, that stood in a URL.
 enum Login {
     User(String, String),
@@ -308,11 +329,16 @@ fn options(config: &Config, login: Option<Login>, name: &str) -> Result<ConnectO
         options = options.tls_first();
     }
     if let Some(file) = &config.tls.ca_file {
+        look_at("tls.ca_file", file)?;
         options = options.add_root_certificates(file.clone());
     }
     match (&config.tls.cert_file, &config.tls.key_file) {
         (None, None) => {}
-        (Some(cert), Some(key)) => options = options.add_client_certificate(cert.clone(), key.clone()),
+        (Some(cert), Some(key)) => {
+            look_at("tls.cert_file", cert)?;
+            look_at("tls.key_file", key)?;
+            options = options.add_client_certificate(cert.clone(), key.clone());
+        }
         _ => return Err(Error::Fatal("nats.tls: cert_file and key_file belong together: give both or neither".into())),
     }
     if let Some(file) = &config.creds_file {
@@ -336,6 +362,12 @@ fn options(config: &Config, login: Option<Login>, name: &str) -> Result<ConnectO
         options = options.custom_inbox_prefix(prefix);
     }
     Ok(options)
+}
+
+/// The client itself opens these files only when it connects, and would try again for ever.
+fn look_at(key: &str, file: &Path) -> Result<(), Error> {
+    let opened = std::fs::File::open(file);
+    opened.map(drop).map_err(|e| Error::Fatal(format!("nats.{key} {}: {e}", file.display())))
 }
 
 #[cfg(test)]

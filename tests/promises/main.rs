@@ -13,6 +13,7 @@ mod doorbell;
 mod order;
 mod ownership;
 mod plans;
+mod secure;
 
 mod cli;
 mod docs;

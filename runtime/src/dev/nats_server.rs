@@ -29,6 +29,8 @@ pub struct Options {
     pub max_payload: Option<u32>,
     /// Lines for the end of the configuration file; a `jetstream { … }` block without `store_dir` is welcome.
     pub extra_config: String,
+    /// How to log in, if `extra_config` asks for a login or TLS: the server is up when JetStream answers.
+    pub connect: ConnectOptions,
 }
 
 /// A nats-server of our own. Dropping it ends the server; so does the death of this process, however it comes.
@@ -162,7 +164,8 @@ impl NatsServer {
 
     /// Succeeds if this server, not another one on its port, answers for JetStream.
     async fn probe(&self) -> Result<(), String> {
-        let options = ConnectOptions::new().connection_timeout(CONNECT_MAX).request_timeout(Some(CONNECT_MAX));
+        let options = self.options.connect.clone();
+        let options = options.connection_timeout(CONNECT_MAX).request_timeout(Some(CONNECT_MAX));
         let client = options.connect(self.url()).await.map_err(|error| error.to_string())?;
         let found = client.server_info().server_name;
         let account = jetstream::new(client).query_account().await.map_err(|error| error.to_string());

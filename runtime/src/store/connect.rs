@@ -61,7 +61,11 @@ impl Target {
         let text = url.reveal().map_err(|e| Error::Fatal(e.to_string()))?;
         let mut config: tokio_postgres::Config = text.parse().map_err(|_| {
             // The parser's own message may quote the password.
-            Error::Fatal("the Postgres url cannot be read: write postgres://user:password@host:5432/database".into())
+            Error::Fatal(
+                "the Postgres url cannot be read: write postgres://user:password@host:5432/database; \
+                 sslmode=verify-full, sslrootcert and their like are said in [source.NAME.tls]"
+                    .into(),
+            )
         })?;
         config
             .application_name(application)
@@ -71,7 +75,7 @@ impl Target {
             .keepalives_retries(3)
             .tcp_user_timeout(Duration::from_secs(20))
             .target_session_attrs(TargetSessionAttrs::ReadWrite);
-        let local = config.get_hosts().iter().all(is_local);
+        let local = config.get_hosts().iter().all(is_local) && config.get_hostaddrs().iter().all(IpAddr::is_loopback);
         let mode = tls.mode.unwrap_or(if local { TlsMode::Disable } else { TlsMode::VerifyFull });
         config.ssl_mode(if mode == TlsMode::Disable { SslMode::Disable } else { SslMode::Require });
         let tls = MakeRustlsConnect::new(tls_config(tls, mode).map_err(Error::Fatal)?);
@@ -85,8 +89,23 @@ impl Target {
         tokio::time::timeout(limit, self.config.connect(self.tls.clone()))
             .await
             .map_err(|_| Error::Retry(format!("connecting to Postgres took longer than {} ms", limit.as_millis())))?
-            .map_err(Error::from)
+            .map_err(|e| match Error::from(e) {
+                Error::Retry(text) => Error::Retry(with_remedy(text)),
+                fatal @ Error::Fatal(_) => fatal,
+            })
     }
+}
+
+/// What to change when TLS fails. No reason to end: the server may get another certificate meanwhile.
+fn with_remedy(text: String) -> String {
+    let remedy = if text.contains("invalid peer certificate") {
+        "write the host as the certificate does, and give its authority as ca_file in [source.NAME.tls]"
+    } else if text.contains("server does not support TLS") {
+        "set ssl = on in its postgresql.conf, or mode = \"disable\" in [source.NAME.tls]"
+    } else {
+        return text;
+    };
+    format!("{text}: {remedy}")
 }
 
 fn is_local(host: &Host) -> bool {
@@ -188,6 +207,34 @@ mod tests {
         let error =
             Target::new(&url, &Tls::default(), "test", Duration::from_secs(1)).err().expect("is broken").to_string();
         assert!(!error.contains("hunter2"), "{error}");
+    }
+
+    #[test]
+    fn verification_asked_for_in_the_url_is_refused_with_the_place_for_it() {
+        for option in ["sslmode=verify-full", "sslrootcert=/x.pem"] {
+            let url = Secret::new(format!("postgres://db/x?{option}"));
+            let error = Target::new(&url, &Tls::default(), "test", Duration::from_secs(1)).err();
+            assert!(error.expect("would be ignored").to_string().contains("[source.NAME.tls]"), "{option}");
+        }
+    }
+
+    #[test]
+    fn only_a_loopback_address_makes_do_without_tls() {
+        let mode = |url: &str| {
+            let target = Target::new(&Secret::new(url), &Tls::default(), "test", Duration::from_secs(1));
+            target.unwrap_or_else(|e| panic!("{url}: {e}")).config.get_ssl_mode()
+        };
+        for local in ["postgres://localhost/x", "postgres://[::1]/x", "host=/run/postgresql", "hostaddr=127.0.0.1"] {
+            assert_eq!(mode(local), SslMode::Disable, "{local}");
+        }
+        for remote in [
+            "postgres://db/x?sslmode=disable",
+            "hostaddr=10.0.0.5",
+            "host=localhost hostaddr=10.0.0.5",
+            "host=localhost,db",
+        ] {
+            assert_eq!(mode(remote), SslMode::Require, "{remote}");
+        }
     }
 
     #[test]
