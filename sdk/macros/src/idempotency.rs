@@ -1,0 +1,144 @@
+//! `#[idempotency]`: a module with two marked functions becomes the export `avouch:rules/idempotency`.
+
+use proc_macro2::TokenStream;
+use quote::{ToTokens, quote};
+use syn::{Attribute, Error, Ident, Item, ItemFn, ItemMod};
+
+use crate::signature::{Shape, assert_type, with_error, without_arguments};
+
+const IDENTIFY: Shape = Shape {
+    attribute: "identify",
+    written: "fn identify(consumer: &str, m: &Message, cx: &Context) -> Result<Identity, RuleError>",
+    arguments: 3,
+};
+
+const DECIDE: Shape = Shape {
+    attribute: "decide",
+    written: "fn decide(consumer: &str, m: &Message, seen: &Seen, cx: &Context) -> Result<Decision, RuleError>",
+    arguments: 4,
+};
+
+/// The names of the marked functions.
+struct Rule {
+    identify: Ident,
+    decide: Option<Ident>,
+}
+
+pub fn expand(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    let mut module: ItemMod = match syn::parse2(item.clone()) {
+        Ok(module) => module,
+        Err(e) => {
+            return with_error(item, &Error::new(e.span(), "`#[idempotency]` goes on a module with its body"));
+        }
+    };
+    match rule(arguments, &mut module) {
+        Ok(rule) => put_into(&mut module, exported(&rule)),
+        Err(error) => put_into(&mut module, error.to_compile_error()),
+    }
+    module.into_token_stream()
+}
+
+/// `#[identify]` or `#[decide]` where no `#[idempotency]` module has taken it away.
+pub fn stray(attribute: &str, item: TokenStream) -> TokenStream {
+    let message = format!("`#[{attribute}]` goes on a function directly inside an `#[idempotency]` module");
+    with_error(item, &Error::new(proc_macro2::Span::call_site(), message))
+}
+
+/// Takes the marks off the module's functions and tells which ones they were on.
+fn rule(arguments: TokenStream, module: &mut ItemMod) -> Result<Rule, Error> {
+    let name = module.ident.clone();
+    let Some((_, items)) = &mut module.content else {
+        return Err(Error::new(name.span(), "`#[idempotency]` goes on a module with its body"));
+    };
+    // Both are looked for before any error is returned: a mark left behind would be an error of its own.
+    let identify = marked(items, &IDENTIFY);
+    let decide = marked(items, &DECIDE);
+    without_arguments("idempotency", arguments)?;
+    let message = format!("module `{name}` needs one function with `#[identify]`: `{}`", IDENTIFY.written);
+    Ok(Rule { decide: decide?, identify: identify?.ok_or_else(|| Error::new(name.span(), message))? })
+}
+
+/// The one function that bears `shape`'s attribute, which is taken off every function.
+fn marked(items: &mut [Item], shape: &Shape) -> Result<Option<Ident>, Error> {
+    let mut found: Option<Ident> = None;
+    let mut verified = Ok(());
+    for item in items {
+        let Item::Fn(function) = item else { continue };
+        let Some(mark) = take_mark(function, shape.attribute) else { continue };
+        let verdict = match &found {
+            Some(first) => Err(Error::new_spanned(&mark, format!("`{first}` is `#[{}]` already", shape.attribute))),
+            None => mark.meta.require_path_only().and_then(|_| shape.verify(&function.sig)),
+        };
+        verified = verified.and(verdict);
+        found = Some(function.sig.ident.clone());
+    }
+    verified.map(|()| found)
+}
+
+fn take_mark(function: &mut ItemFn, attribute: &str) -> Option<Attribute> {
+    let is_mark = |a: &Attribute| a.path().segments.last().is_some_and(|segment| segment.ident == attribute);
+    let index = function.attrs.iter().position(is_mark)?;
+    Some(function.attrs.remove(index))
+}
+
+fn put_into(module: &mut ItemMod, added: TokenStream) {
+    match &mut module.content {
+        Some((_, items)) => items.push(Item::Verbatim(added)),
+        // The error then stands beside the module, which has no inside.
+        None => {
+            module.semi = None;
+            module.content = Some((syn::token::Brace::default(), vec![Item::Verbatim(added)]));
+        }
+    }
+}
+
+fn exported(rule: &Rule) -> TokenStream {
+    let identify = &rule.identify;
+    let mut assertions = assert_type(
+        identify,
+        quote! {
+            fn(&str, &::avouch_sdk::Message, &::avouch_sdk::Context)
+                -> ::core::result::Result<::avouch_sdk::Identity, ::avouch_sdk::RuleError>
+        },
+    );
+    let mut decision = quote! { ::core::result::Result::Ok(::avouch_sdk::Decision::by_default(&seen)) };
+    if let Some(decide) = &rule.decide {
+        assertions.extend(assert_type(
+            decide,
+            quote! {
+                fn(&str, &::avouch_sdk::Message, &::avouch_sdk::Seen, &::avouch_sdk::Context)
+                    -> ::core::result::Result<::avouch_sdk::Decision, ::avouch_sdk::RuleError>
+            },
+        ));
+        decision = quote! { #decide(&consumer, &m, &seen, &cx) };
+    }
+    quote! {
+        #assertions
+        #[cfg(target_arch = "wasm32")]
+        const _: () = {
+            struct Idempotency;
+            impl ::avouch_sdk::__private::idempotency::Guest for Idempotency {
+                fn identify(
+                    consumer: ::std::string::String,
+                    m: ::avouch_sdk::Message,
+                ) -> ::core::result::Result<::avouch_sdk::Identity, ::avouch_sdk::RuleError> {
+                    let cx = ::avouch_sdk::__private::enter();
+                    #identify(&consumer, &m, &cx)
+                }
+
+                fn decide(
+                    consumer: ::std::string::String,
+                    m: ::avouch_sdk::Message,
+                    seen: ::avouch_sdk::Seen,
+                ) -> ::core::result::Result<::avouch_sdk::Decision, ::avouch_sdk::RuleError> {
+                    let cx = ::avouch_sdk::__private::enter();
+                    let _ = (&consumer, &m, &cx);
+                    #decision
+                }
+            }
+            ::avouch_sdk::__private::export_idempotency!(
+                Idempotency with_types_in ::avouch_sdk::__private::idempotency_plugin
+            );
+        };
+    }
+}
