@@ -332,6 +332,8 @@ impl Checkback {
             }
         }
         self.busy.retain(|_, busy| *busy > 0);
+        // There is room again for what was due and had none.
+        self.look_at = self.look_at.min(Instant::now());
         let (store, random) = (Arc::clone(&self.store), self.random.clone());
         self.work.spawn(async move { Done::Settled(settle(&store, batch, &random).await) });
     }
