@@ -1,7 +1,7 @@
 //! The contract in Rust, generated from `wit/rules.wit`: its types and imports once, each rule's exports beside them.
 
 wit_bindgen::generate!({
-    path: concat!(env!("OUT_DIR"), "/wit"),
+    path: "wit",
     world: "capabilities",
     additional_derives: [PartialEq],
 });
@@ -10,7 +10,7 @@ wit_bindgen::generate!({
 pub mod check_back_plugin {
     //! The exports of a plugin that answers for transactions.
     wit_bindgen::generate!({
-        path: concat!(env!("OUT_DIR"), "/wit"),
+        path: "wit",
         world: "check-back-plugin",
         export_macro_name: "export_check_back",
         pub_export_macro: true,
@@ -30,7 +30,7 @@ pub mod check_back_plugin {
 pub mod idempotency_plugin {
     //! The exports of a plugin that recognises repeated work.
     wit_bindgen::generate!({
-        path: concat!(env!("OUT_DIR"), "/wit"),
+        path: "wit",
         world: "idempotency-plugin",
         export_macro_name: "export_idempotency",
         pub_export_macro: true,

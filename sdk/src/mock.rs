@@ -19,7 +19,7 @@ pub use self::asked::{
 use crate::{Context, Level, Request, Response, RuleError};
 
 type Query = dyn Fn(&[Option<String>]) -> Result<Vec<Value>, RuleError>;
-type Send = dyn Fn(&Request) -> Result<Response, RuleError>;
+type Exchange = dyn Fn(&Request) -> Result<Response, RuleError>;
 type Reply = dyn Fn(&str, &[u8]) -> Result<Vec<u8>, RuleError>;
 
 /// 2026-01-01 00:00 UTC: what the clock shows unless [`Host::now_ms`] says otherwise.
@@ -61,7 +61,7 @@ const NOW_MS: u64 = 1_767_225_600_000;
 #[derive(Clone)]
 pub struct Host {
     queries: HashMap<(String, String), Rc<Query>>,
-    origins: HashMap<String, Rc<Send>>,
+    origins: HashMap<String, Rc<Exchange>>,
     services: HashMap<String, Rc<Reply>>,
     buckets: HashMap<String, HashMap<String, Vec<u8>>>,
     settings: HashMap<String, String>,

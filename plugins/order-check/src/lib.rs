@@ -26,13 +26,10 @@ fn check(tx: &Transaction, cx: &Context) -> Result<Verdict, RuleError> {
     })
 }
 
-/// The reference is the order's id, or the first message tells it.
+/// The first message tells the order's id; where it does not, the reference is the id.
 fn order_id(tx: &Transaction) -> Result<i64, RuleError> {
-    if let Some(Ok(id)) = tx.reference.as_ref().map(|reference| reference.parse()) {
-        return Ok(id);
-    }
-    let order: Order = tx.message(0)?.json()?;
-    Ok(order.id)
+    let told = tx.message(0).and_then(|m| m.json::<Order>());
+    told.map(|order| order.id).or_else(|fault| tx.reference()?.parse().map_err(|_| fault))
 }
 
 #[cfg(test)]
@@ -79,10 +76,19 @@ mod tests {
     }
 
     #[test]
-    fn without_an_id_as_reference_the_first_message_tells_it() {
+    fn the_first_message_tells_the_order_before_the_reference() {
         let cx = host(vec![json!({"status": "placed"})]).context();
-        for tx in [mock::transaction("order-7"), mock::transaction_without_reference()] {
-            let tx = tx.message("orders.created", json!({"id": 7})).message("orders.audited", json!({"id": 8}));
+        for tx in [mock::transaction("8"), mock::transaction("order-7"), mock::transaction_without_reference()] {
+            let tx = tx.message("orders.created", json!({"id": 7})).message("orders.audited", json!({"id": 9}));
+            assert_eq!(check(&tx, &cx), Ok(Verdict::Commit));
+        }
+    }
+
+    #[test]
+    fn where_the_first_message_tells_no_order_the_reference_does() {
+        let cx = host(vec![json!({"status": "placed"})]).context();
+        let large = mock::message("orders.created", json!({})).with_payload_too_large(300_000);
+        for tx in [mock::transaction("7").message("orders.created", json!({})), mock::transaction("7").with(large)] {
             assert_eq!(check(&tx, &cx), Ok(Verdict::Commit));
         }
     }
@@ -99,7 +105,7 @@ mod tests {
     #[test]
     fn a_payload_too_large_to_be_given_is_permanent() {
         let m = mock::message("orders.created", json!({})).with_payload_too_large(300_000);
-        let fault = check(&mock::transaction_without_reference().with(m), &Host::new().context());
+        let fault = check(&mock::transaction("order-7").with(m), &Host::new().context());
         assert!(matches!(fault, Err(RuleError::Permanent(why)) if why.contains("rules.payload_bytes_max")));
     }
 

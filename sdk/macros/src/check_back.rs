@@ -2,7 +2,7 @@
 
 use proc_macro2::TokenStream;
 use quote::quote;
-use syn::{Error, Ident, ItemFn};
+use syn::{Error, Ident, Item};
 
 use crate::signature::{Shape, assert_type, with_error, without_arguments};
 
@@ -13,7 +13,9 @@ const CHECK: Shape = Shape {
 };
 
 pub fn expand(arguments: TokenStream, item: TokenStream) -> TokenStream {
-    match function(arguments, item.clone()) {
+    // What is no item at all is left to the compiler, which says best why.
+    let Ok(parsed) = syn::parse2::<Item>(item.clone()) else { return item };
+    match function(arguments, parsed) {
         Ok(function) => {
             let added = exported(&function);
             quote! { #item #added }
@@ -22,10 +24,11 @@ pub fn expand(arguments: TokenStream, item: TokenStream) -> TokenStream {
     }
 }
 
-fn function(arguments: TokenStream, item: TokenStream) -> Result<Ident, Error> {
-    without_arguments("check_back", arguments)?;
-    let function: ItemFn = syn::parse2(item)
-        .map_err(|e| Error::new(e.span(), format!("`#[check_back]` goes on a function: `{}`", CHECK.written)))?;
+fn function(arguments: TokenStream, item: Item) -> Result<Ident, Error> {
+    without_arguments(CHECK.attribute, arguments)?;
+    let Item::Fn(function) = item else {
+        return Err(Error::new_spanned(item, format!("`#[check_back]` goes on a function: `{}`", CHECK.written)));
+    };
     CHECK.verify(&function.sig)?;
     Ok(function.sig.ident)
 }
@@ -55,5 +58,55 @@ fn exported(check: &Ident) -> TokenStream {
                 CheckBack with_types_in ::avouch_sdk::__private::check_back_plugin
             );
         };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn on(item: TokenStream) -> String {
+        expand(TokenStream::new(), item).to_string()
+    }
+
+    #[test]
+    fn a_check_is_kept_and_exported_on_wasm32_only() {
+        let check = quote! { fn check(tx: &Transaction, cx: &Context) -> Result<Verdict, RuleError> { todo!() } };
+        let expanded = on(check.clone());
+        assert!(expanded.starts_with(&check.to_string()));
+        assert!(expanded.contains("export_check_back") && !expanded.contains("compile_error"));
+        let native = expanded.split("# [cfg (target_arch = \"wasm32\")]").next().expect("split gives a first part");
+        assert!(!native.contains("__private"));
+    }
+
+    #[test]
+    fn a_wrong_signature_is_told_what_is_right() {
+        let wrong = [
+            (quote! { fn check(tx: &Transaction) -> Result<Verdict, RuleError> {} }, "it takes 2 arguments, not 1"),
+            (quote! { fn check() {} }, "it takes 2 arguments, not 0"),
+            (quote! { fn check(tx: &Transaction, cx: &Context) {} }, "it returns a Result"),
+            (quote! { async fn check(tx: &Transaction, cx: &Context) -> R {} }, "it cannot be async"),
+            (quote! { unsafe fn check(tx: &Transaction, cx: &Context) -> R {} }, "it cannot be unsafe"),
+            (quote! { fn check<T>(tx: &T, cx: &Context) -> R {} }, "it cannot be generic"),
+            (quote! { fn check(&self, cx: &Context) -> R {} }, "it is a function, not a method"),
+            (quote! { struct Check; }, "goes on a function"),
+        ];
+        for (item, expected) in wrong {
+            let expanded = on(item);
+            assert!(expanded.contains(expected), "{expected}: {expanded}");
+            assert!(expanded.contains(CHECK.written) && !expanded.contains("export_check_back"));
+        }
+    }
+
+    #[test]
+    fn arguments_are_refused() {
+        let check = quote! { fn check(tx: &Transaction, cx: &Context) -> R {} };
+        assert!(expand(quote! { name = "x" }, check).to_string().contains("takes no arguments"));
+    }
+
+    #[test]
+    fn a_syntax_error_is_left_to_the_compiler() {
+        let broken = quote! { fn check() { let = ; } };
+        assert_eq!(on(broken.clone()), broken.to_string());
     }
 }

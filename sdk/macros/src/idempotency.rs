@@ -25,11 +25,10 @@ struct Rule {
 }
 
 pub fn expand(arguments: TokenStream, item: TokenStream) -> TokenStream {
-    let mut module: ItemMod = match syn::parse2(item.clone()) {
-        Ok(module) => module,
-        Err(e) => {
-            return with_error(item, &Error::new(e.span(), "`#[idempotency]` goes on a module with its body"));
-        }
+    // What is no item at all is left to the compiler, which says best why.
+    let Ok(parsed) = syn::parse2::<Item>(item.clone()) else { return item };
+    let Item::Mod(mut module) = parsed else {
+        return with_error(item, &Error::new_spanned(parsed, "`#[idempotency]` goes on a module with its body"));
     };
     match rule(arguments, &mut module) {
         Ok(rule) => put_into(&mut module, exported(&rule)),
@@ -81,15 +80,10 @@ fn take_mark(function: &mut ItemFn, attribute: &str) -> Option<Attribute> {
     Some(function.attrs.remove(index))
 }
 
+/// Adds code inside the module; a module without a body gets one, for the error that says so.
 fn put_into(module: &mut ItemMod, added: TokenStream) {
-    match &mut module.content {
-        Some((_, items)) => items.push(Item::Verbatim(added)),
-        // The error then stands beside the module, which has no inside.
-        None => {
-            module.semi = None;
-            module.content = Some((syn::token::Brace::default(), vec![Item::Verbatim(added)]));
-        }
-    }
+    module.semi = None;
+    module.content.get_or_insert_default().1.push(Item::Verbatim(added));
 }
 
 fn exported(rule: &Rule) -> TokenStream {
@@ -140,5 +134,79 @@ fn exported(rule: &Rule) -> TokenStream {
                 Idempotency with_types_in ::avouch_sdk::__private::idempotency_plugin
             );
         };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn on(item: TokenStream) -> String {
+        expand(TokenStream::new(), item).to_string()
+    }
+
+    #[test]
+    fn the_marks_are_taken_off_and_both_functions_are_exported() {
+        let expanded = on(quote! {
+            mod rule {
+                #[identify]
+                fn who(consumer: &str, m: &Message, cx: &Context) -> Result<Identity, RuleError> { todo!() }
+                #[avouch_sdk::decide]
+                fn what(consumer: &str, m: &Message, seen: &Seen, cx: &Context) -> Result<Decision, RuleError> { todo!() }
+            }
+        });
+        assert!(!expanded.contains("# [identify]") && !expanded.contains("decide]"), "{expanded}");
+        assert!(expanded.contains("who (& consumer , & m , & cx)"));
+        assert!(expanded.contains("what (& consumer , & m , & seen , & cx)"));
+        assert!(expanded.contains("export_idempotency") && !expanded.contains("compile_error"));
+    }
+
+    #[test]
+    fn without_decide_the_default_decides() {
+        let expanded = on(quote! { mod rule { #[identify] fn identify(c: &str, m: &Message, cx: &Context) -> R {} } });
+        assert!(expanded.contains("Decision :: by_default (& seen)"));
+    }
+
+    #[test]
+    fn a_wrong_module_is_told_what_is_right() {
+        let wrong = [
+            (quote! { mod rule {} }, "needs one function with `#[identify]`"),
+            (quote! { mod rule; }, "goes on a module with its body"),
+            (quote! { fn rule() {} }, "goes on a module with its body"),
+            (quote! { mod rule { #[identify] fn a(m: &Message) -> R {} } }, "it takes 3 arguments, not 1"),
+            (
+                quote! { mod rule { #[identify(x)] fn a(c: &str, m: &Message, cx: &Context) -> R {} } },
+                "unexpected token",
+            ),
+            (
+                quote! {
+                    mod rule {
+                        #[identify] fn a(c: &str, m: &Message, cx: &Context) -> R {}
+                        #[identify] fn b(c: &str, m: &Message, cx: &Context) -> R {}
+                    }
+                },
+                "`a` is `#[identify]` already",
+            ),
+            (
+                quote! {
+                    mod rule {
+                        #[identify] fn a(c: &str, m: &Message, cx: &Context) -> R {}
+                        #[decide] fn b(c: &str, m: &Message, cx: &Context) -> R {}
+                    }
+                },
+                "it takes 4 arguments, not 3",
+            ),
+        ];
+        for (item, expected) in wrong {
+            let expanded = on(item);
+            assert!(expanded.contains(expected), "{expected}: {expanded}");
+            assert!(!expanded.contains("export_idempotency"));
+        }
+    }
+
+    #[test]
+    fn a_mark_outside_a_module_is_told_where_it_belongs() {
+        let item = quote! { fn identify() {} };
+        assert!(stray("identify", item).to_string().contains("directly inside an `#[idempotency]` module"));
     }
 }
