@@ -1,6 +1,6 @@
 # The short way to everything; `make` alone lists it.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test bench lint fmt
+.PHONY: help setup guests demo dev test bench lint fmt
 
 help: ## lists the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | sort | while IFS="$$(printf '\t')" read -r name text; do \
@@ -8,6 +8,10 @@ help: ## lists the targets
 
 setup: ## installs what `make demo` needs beside Rust: Postgres, nats-server
 	@.ci/setup
+
+guests: ## the plugins of this repository as WebAssembly, in target/guests
+	cargo build -q -p avouch-runtime
+	@target/debug/avouch plugin build --profile guest --target-dir target/guests -p order-check -p payment-http-check
 
 demo: ## an order service, the relay and a consumer on embedded servers; DEMO_SECONDS=n ends it with a balance
 	@.ci/setup
@@ -22,6 +26,7 @@ test: ## everything, on real servers
 	@.ci/setup test
 	@$(MAKE) --no-print-directory lint
 	cargo build -p avouch-runtime
+	@$(MAKE) --no-print-directory guests
 	cargo test --workspace
 
 bench: ## measures on real servers; BENCH_ONLY and BENCH_SECONDS choose what and how long

@@ -3,11 +3,13 @@
 //! One task owns the books. Claims, calls and settling run beside it and come back as *done*; a slow checker holds up
 //! nobody but itself, and a transaction is only ever settled while it is still undecided.
 
+mod ask;
 mod breaker;
 mod decide;
+mod settle;
 
 use std::collections::{BTreeMap, HashMap};
-use std::hash::{BuildHasher as _, RandomState};
+use std::hash::RandomState;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,11 +18,13 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use self::ask::{message, report, transaction};
 use self::breaker::Breaker;
 use self::decide::{Facts, Move, decide};
+use self::settle::{Settled, settle};
 use crate::lifecycle::Backoff;
-use crate::rules::{Answer, Fault, Line, Message, Rules, Transaction};
-use crate::store::{Claim, Due, Error, Held, Parked, Postponed, Store};
+use crate::rules::{Answer, Fault, Message, Rules};
+use crate::store::{Claim, Due, Error, Held, Store};
 
 /// `[checkback]`.
 #[derive(Clone, Debug, Deserialize)]
@@ -135,13 +139,6 @@ enum Done {
     Looked(Result<(Vec<Due>, Vec<Claim>, Vec<Held>), Error>),
     Answered(Box<(Claim, Answer)>),
     Settled(Settled),
-}
-
-struct Settled {
-    parked: Vec<(Uuid, String, Option<String>, String)>,
-    /// What could not be written down, to be tried again.
-    left: Vec<(Claim, Move)>,
-    result: Result<(), Error>,
 }
 
 impl Checkback {
@@ -370,102 +367,5 @@ impl Checkback {
                 None
             }
         }
-    }
-}
-
-async fn settle(store: &Store, batch: Vec<(Claim, Move)>, random: &RandomState) -> Settled {
-    let mut settled = Settled { parked: Vec::new(), left: Vec::new(), result: Ok(()) };
-    let (mut commits, mut rollbacks, mut postponed, mut parked) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    for (claim, moved) in &batch {
-        match moved {
-            Move::Commit { reason } => commits.push((claim.id, reason.clone())),
-            Move::RollBack { reason } => rollbacks.push((claim.id, Some(reason.clone()))),
-            Move::Postpone { wait_ms, unknown, said } => postponed.push(Postponed {
-                id: claim.id,
-                until: claim.until,
-                wait_ms: i64::try_from(jittered(*wait_ms, random.hash_one(claim.id))).unwrap_or(i64::MAX),
-                unknown: i32::from(*unknown),
-                said: said.clone(),
-            }),
-            Move::Park { reason } => parked.push(Parked { id: claim.id, until: claim.until, reason: reason.clone() }),
-        }
-    }
-    let work = async {
-        for (outcome, decided) in [("commit", commits), ("rollback", rollbacks)] {
-            let (ids, reasons): (Vec<Uuid>, Vec<Option<String>>) = decided.into_iter().unzip();
-            if !ids.is_empty() {
-                let moved = store.settle(outcome, &ids, &reasons).await?.len();
-                if moved < ids.len() {
-                    tracing::debug!(
-                        outcome,
-                        lost = ids.len() - moved,
-                        "verdicts that came after a decision of the producer"
-                    );
-                }
-            }
-        }
-        if !postponed.is_empty() {
-            store.postpone(&postponed).await?;
-        }
-        if !parked.is_empty() {
-            settled.parked = store.park(&parked).await?;
-        }
-        Ok(())
-    };
-    settled.result = work.await;
-    if settled.result.is_err() {
-        // Each statement is guarded by what it expects: repeating those that worked touches nothing.
-        settled.left = batch;
-    }
-    settled
-}
-
-/// Up to a tenth longer, so that what became due together does not stay together.
-fn jittered(wait_ms: u64, random: u64) -> u64 {
-    wait_ms + random % (wait_ms / 10).max(1)
-}
-
-fn transaction(claim: &Claim, messages: Vec<Message>) -> Transaction {
-    Transaction {
-        id: claim.id.to_string(),
-        checker: claim.checker.clone(),
-        reference: claim.reference.clone(),
-        age_ms: claim.age_ms,
-        attempt: claim.checks.saturating_sub(1),
-        message_count: claim.messages,
-        messages,
-    }
-}
-
-fn message(row: Held) -> Message {
-    let headers: BTreeMap<String, String> =
-        row.headers.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
-    Message {
-        id: row.id.to_string(),
-        topic: row.topic,
-        key: row.key,
-        payload: row.payload.unwrap_or_default(),
-        payload_bytes: row.bytes,
-        headers: headers.into_iter().collect(),
-        created_at_ms: row.created_at_ms,
-        generation: row.generation,
-    }
-}
-
-/// What a plugin logged, and its faults, in the runtime's log.
-fn report(claim: &Claim, answer: &Answer) {
-    let digest = answer.digest.as_deref().map(|d| &d[..d.len().min(12)]);
-    for Line { level, text } in &answer.log {
-        let plugin = claim.checker.as_str();
-        match *level {
-            tracing::Level::ERROR => tracing::error!(target: "avouch_plugin", plugin, digest, tx = %claim.id, "{text}"),
-            tracing::Level::WARN => tracing::warn!(target: "avouch_plugin", plugin, digest, tx = %claim.id, "{text}"),
-            tracing::Level::INFO => tracing::info!(target: "avouch_plugin", plugin, digest, tx = %claim.id, "{text}"),
-            _ => tracing::debug!(target: "avouch_plugin", plugin, digest, tx = %claim.id, "{text}"),
-        }
-    }
-    if let Err(fault) = &answer.verdict {
-        let took_us = answer.took.as_micros();
-        tracing::debug!(checker = claim.checker, digest, tx = %claim.id, took_us, fault = %fault, "no verdict");
     }
 }

@@ -1,5 +1,6 @@
 //! The command line: what can be asked of `avouch`.
 
+mod build;
 mod inspect;
 mod operate;
 mod plugin;

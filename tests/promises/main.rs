@@ -8,6 +8,7 @@ mod producers;
 mod transactions;
 
 mod broker;
+mod checkback;
 mod crash;
 mod doorbell;
 mod order;

@@ -10,4 +10,5 @@ pub mod stream;
 pub mod process;
 pub mod wait;
 
-mod scratch;
+pub mod plugins;
+pub mod scratch;

@@ -9,7 +9,7 @@ use clap::Subcommand;
 use serde::Deserialize;
 
 use super::operate::connect;
-use super::{Common, inspect::escape};
+use super::{Common, build, inspect::escape};
 use crate::app;
 use crate::rules::manifest::Grant;
 use crate::rules::{File, Grants, Message, Plugin, Rules, Transaction, Verdict};
@@ -17,6 +17,32 @@ use crate::store::Error;
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Write a crate that builds and passes its test
+    New {
+        /// Its name, and what transactions call it
+        name: String,
+        /// Where [default: ./NAME]
+        #[arg(long)]
+        dir: Option<PathBuf>,
+        /// The SDK's sources, instead of its published version
+        #[arg(long)]
+        sdk: Option<PathBuf>,
+    },
+    /// Compile a crate to a .wasm file
+    Build {
+        /// The crate, or a workspace
+        #[arg(default_value = ".")]
+        dir: PathBuf,
+        /// Only these packages of the workspace
+        #[arg(short, long = "package")]
+        packages: Vec<String>,
+        /// The crate's profile
+        #[arg(long, default_value = "release")]
+        profile: String,
+        /// Where cargo puts what it makes
+        #[arg(long)]
+        target_dir: Option<PathBuf>,
+    },
     /// Compile a plugin's file and say what it is and what it asks for
     Check {
         /// The .wasm file
@@ -100,6 +126,10 @@ struct CaseMessage {
 
 pub async fn run(common: &Common, command: Command) -> anyhow::Result<ExitCode> {
     match command {
+        Command::New { name, dir, sdk } => build::new(&name, dir, sdk).map(|()| ExitCode::SUCCESS),
+        Command::Build { dir, packages, profile, target_dir } => {
+            build::build(&dir, &packages, &profile, target_dir.as_deref()).map(|()| ExitCode::SUCCESS)
+        }
         Command::Check { file } => check(common, file).await,
         Command::Test { file, cases, allowed } => test(common, file, cases, allowed).await,
         Command::Deploy { file, allowed } => deploy(common, file, allowed).await,

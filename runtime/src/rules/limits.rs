@@ -80,8 +80,8 @@ pub const TICK: Duration = Duration::from_millis(1);
 /// What one call has used of its limits.
 #[derive(Debug)]
 pub struct Meter {
-    /// When it must be over.
-    pub deadline: Instant,
+    /// When a capability must have answered: a tenth of the call's time is left for the guest to make something of it.
+    imports_until: Instant,
     ticks: u64,
     ticks_max: u64,
     imports: u32,
@@ -102,7 +102,7 @@ impl Meter {
     /// A call that begins now.
     pub fn new(config: &Config, now: Instant) -> Self {
         Self {
-            deadline: now + Duration::from_millis(config.deadline_ms),
+            imports_until: now + Duration::from_millis(config.deadline_ms) * 9 / 10,
             ticks: 0,
             ticks_max: config.cpu_ms.div_ceil(u64::try_from(TICK.as_millis()).unwrap_or(1)).max(1),
             imports: 0,
@@ -145,9 +145,9 @@ impl Meter {
         Ok(())
     }
 
-    /// What is left of its time.
+    /// How long a capability may take now.
     pub fn left(&self, now: Instant) -> Duration {
-        self.deadline.saturating_duration_since(now)
+        self.imports_until.saturating_duration_since(now)
     }
 }
 

@@ -18,6 +18,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("store", &["message", "secret", "window"]),
     ("broker", &["lifecycle", "message", "secret", "store::full_text"]),
     ("doorbell", &["store::connect", "store::Error", "store::full_text"]),
+    ("rules", &["broker", "secret", "store::connect", "store::full_text"]),
     // 2: shards' two types are the channel between the loops.
     (
         "relay",
@@ -33,23 +34,59 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "window",
         ],
     ),
+    ("checkback", &["lifecycle", "rules", "store"]),
+    ("deployments", &["rules", "store"]),
     ("shards", &["store"]),
     ("upkeep", &["broker", "store"]),
     // 3
     ("logs", &[]),
-    ("config", &["broker", "doorbell", "logs", "relay", "shards", "store", "topics", "upkeep"]),
+    ("config", &["broker", "checkback", "doorbell", "logs", "relay", "rules", "shards", "store", "topics", "upkeep"]),
     ("schema", &["secret", "store"]),
-    ("app", &["broker", "config", "doorbell", "relay", "schema", "shards", "store", "upkeep"]),
+    (
+        "app",
+        &[
+            "broker",
+            "checkback",
+            "config",
+            "deployments",
+            "doorbell",
+            "relay",
+            "rules",
+            "schema",
+            "shards",
+            "store",
+            "upkeep",
+        ],
+    ),
     ("dev", &["app", "config", "schema", "secret", "store"]),
-    ("cli", &["app", "config", "dev", "logs", "schema", "secret", "store"]),
+    ("cli", &["app", "config", "dev", "logs", "rules", "schema", "secret", "store"]),
 ];
 /// Who may name the clients of the outside world. `message` makes NATS's header map, `dev` asks servers whether they are up.
 const MAY_USE: &[(&str, &[&str])] = &[
-    ("async_nats", &["broker", "dev", "message"]),
-    ("tokio_postgres", &["cli", "dev", "doorbell", "schema", "store"]),
+    ("async_nats", &["broker", "dev", "message", "rules"]),
+    ("tokio_postgres", &["cli", "dev", "doorbell", "rules", "schema", "store"]),
+    ("wasmtime", &["rules"]),
+    ("reqwest", &["rules"]),
     ("figment", &["config"]),
     ("clap", &["cli", "dev"]),
-    ("tokio", &["app", "broker", "cli", "dev", "doorbell", "relay", "schema", "shards", "store", "upkeep"]),
+    (
+        "tokio",
+        &[
+            "app",
+            "broker",
+            "checkback",
+            "cli",
+            "deployments",
+            "dev",
+            "doorbell",
+            "relay",
+            "rules",
+            "schema",
+            "shards",
+            "store",
+            "upkeep",
+        ],
+    ),
 ];
 
 #[test]

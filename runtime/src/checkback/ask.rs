@@ -1,0 +1,53 @@
+//! What a checker is told of a transaction, and what it said in the runtime's log.
+
+use std::collections::BTreeMap;
+
+use crate::rules::{Answer, Line, Message, Transaction};
+use crate::store::{Claim, Held};
+
+/// A claimed transaction as its plugin sees it.
+pub fn transaction(claim: &Claim, messages: Vec<Message>) -> Transaction {
+    Transaction {
+        id: claim.id.to_string(),
+        checker: claim.checker.clone(),
+        reference: claim.reference.clone(),
+        age_ms: claim.age_ms,
+        attempt: claim.checks.saturating_sub(1),
+        message_count: claim.messages,
+        messages,
+    }
+}
+
+/// A held message as its plugin sees it.
+pub fn message(row: Held) -> Message {
+    let headers: BTreeMap<String, String> =
+        row.headers.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
+    Message {
+        id: row.id.to_string(),
+        topic: row.topic,
+        key: row.key,
+        payload: row.payload.unwrap_or_default(),
+        payload_bytes: row.bytes,
+        headers: headers.into_iter().collect(),
+        created_at_ms: row.created_at_ms,
+        generation: row.generation,
+    }
+}
+
+/// What a plugin logged, and its faults, in the runtime's log.
+pub fn report(claim: &Claim, answer: &Answer) {
+    let digest = answer.digest.as_deref().map(|d| &d[..d.len().min(12)]);
+    for Line { level, text } in &answer.log {
+        let plugin = claim.checker.as_str();
+        match *level {
+            tracing::Level::ERROR => tracing::error!(target: "avouch_plugin", plugin, digest, tx = %claim.id, "{text}"),
+            tracing::Level::WARN => tracing::warn!(target: "avouch_plugin", plugin, digest, tx = %claim.id, "{text}"),
+            tracing::Level::INFO => tracing::info!(target: "avouch_plugin", plugin, digest, tx = %claim.id, "{text}"),
+            _ => tracing::debug!(target: "avouch_plugin", plugin, digest, tx = %claim.id, "{text}"),
+        }
+    }
+    if let Err(fault) = &answer.verdict {
+        let took_us = answer.took.as_micros();
+        tracing::debug!(checker = claim.checker, digest, tx = %claim.id, took_us, fault = %fault, "no verdict");
+    }
+}

@@ -1,0 +1,71 @@
+//! Writing down what checkers said: one statement for each kind of answer.
+
+use std::hash::{BuildHasher as _, RandomState};
+
+use uuid::Uuid;
+
+use super::decide::Move;
+use crate::store::{Claim, Error, Parked, Postponed, Store};
+
+/// What came of settling a batch.
+pub struct Settled {
+    /// Those that a person must decide: id, checker, reference, reason.
+    pub parked: Vec<(Uuid, String, Option<String>, String)>,
+    /// What could not be written down, to be tried again.
+    pub left: Vec<(Claim, Move)>,
+    /// The first statement that failed ended it.
+    pub result: Result<(), Error>,
+}
+
+/// Settles, postpones and parks; everything is guarded by what it expects.
+pub async fn settle(store: &Store, batch: Vec<(Claim, Move)>, random: &RandomState) -> Settled {
+    let mut settled = Settled { parked: Vec::new(), left: Vec::new(), result: Ok(()) };
+    let (mut commits, mut rollbacks, mut postponed, mut parked) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for (claim, moved) in &batch {
+        match moved {
+            Move::Commit { reason } => commits.push((claim.id, reason.clone())),
+            Move::RollBack { reason } => rollbacks.push((claim.id, Some(reason.clone()))),
+            Move::Postpone { wait_ms, unknown, said } => postponed.push(Postponed {
+                id: claim.id,
+                until: claim.until,
+                wait_ms: i64::try_from(jittered(*wait_ms, random.hash_one(claim.id))).unwrap_or(i64::MAX),
+                unknown: i32::from(*unknown),
+                said: said.clone(),
+            }),
+            Move::Park { reason } => parked.push(Parked { id: claim.id, until: claim.until, reason: reason.clone() }),
+        }
+    }
+    let work = async {
+        for (outcome, decided) in [("commit", commits), ("rollback", rollbacks)] {
+            let (ids, reasons): (Vec<Uuid>, Vec<Option<String>>) = decided.into_iter().unzip();
+            if !ids.is_empty() {
+                let moved = store.settle(outcome, &ids, &reasons).await?.len();
+                if moved < ids.len() {
+                    tracing::debug!(
+                        outcome,
+                        lost = ids.len() - moved,
+                        "verdicts that came after a decision of the producer"
+                    );
+                }
+            }
+        }
+        if !postponed.is_empty() {
+            store.postpone(&postponed).await?;
+        }
+        if !parked.is_empty() {
+            settled.parked = store.park(&parked).await?;
+        }
+        Ok(())
+    };
+    settled.result = work.await;
+    if settled.result.is_err() {
+        // Each statement is guarded by what it expects: repeating those that worked touches nothing.
+        settled.left = batch;
+    }
+    settled
+}
+
+/// Up to a tenth longer, so that what became due together does not stay together.
+fn jittered(wait_ms: u64, random: u64) -> u64 {
+    wait_ms + random % (wait_ms / 10).max(1)
+}
