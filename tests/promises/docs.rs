@@ -11,10 +11,18 @@ use avouch_tests::database::Database;
 use tokio_postgres::{Client, SimpleQueryMessage};
 use uuid::Uuid;
 
-use self::pages::{blocks, code_words, files, read, root, section, slug, statements, table, tests};
+pub use self::pages::read;
+use self::pages::{blocks, code_words, files, root, section, slug, statements, table, tests};
 
-const PAGES: &[&str] =
-    &["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "docs/producers.md", "docs/consumers.md", "docs/operating.md"];
+const PAGES: &[&str] = &[
+    "README.md",
+    "ARCHITECTURE.md",
+    "CHANGELOG.md",
+    "docs/producers.md",
+    "docs/consumers.md",
+    "docs/operating.md",
+    "docs/plugins.md",
+];
 /// The reader's own tables, which the examples suppose.
 const READERS_TABLES: &str = "create table orders (id int primary key, status text); grant all on orders to public";
 /// The first line of an example that needs more than `avouch_producer`.
@@ -163,8 +171,15 @@ fn code_map_names_every_file_of_the_runtime() {
 // ── The configuration reference ────────────────────────────────────────────────────────────────────────────────────
 
 /// A configuration in which every table is there, so that its debugging text names every key with its default.
-const EVERY_TABLE: &[(&str, &str)] =
-    &[("source.NAME.url", "\"x\""), ("stream.NAME.subject_prefix", "\"msg\""), ("topic.NAME.on_dead", "\"park\"")];
+const EVERY_TABLE: &[(&str, &str)] = &[
+    ("source.NAME.url", "\"x\""),
+    ("stream.NAME.subject_prefix", "\"msg\""),
+    ("topic.NAME.on_dead", "\"park\""),
+    ("checker.NAME.on_exhausted", "\"park\""),
+    ("binding.sql.NAME.url", "\"x\""),
+    ("binding.http.NAME.origin", "\"x\""),
+    ("binding.nats.NAME.subjects", "[]"),
+];
 
 #[test]
 fn configuration_reference_is_complete_and_true() {
@@ -179,7 +194,7 @@ fn configuration_reference_is_complete_and_true() {
     assert!(unknown.is_empty(), "the configuration has no {unknown:?}");
     for (key, (kind, default)) in &documented {
         let default = default.trim_matches('`');
-        if *kind != "secret" {
+        if *kind != "secret" && default != "required" {
             assert_eq!(default, real[key], "the default of {key}");
         }
         for value in values(kind, default) {
@@ -200,6 +215,8 @@ fn values(kind: &str, default: &str) -> Vec<String> {
     let example = match kind {
         "integer" => "5",
         "boolean" => "true",
+        "table" => "{}",
+        "list" => "[]",
         // Also the name of a stream.
         "text" | "path" | "secret" => "\"NAME\"",
         other => panic!("{other:?} is no type of the reference"),

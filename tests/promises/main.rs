@@ -17,6 +17,7 @@ mod plans;
 mod secure;
 
 mod cli;
+mod contract;
 mod docs;
 mod foreign;
 mod schema;
