@@ -32,6 +32,7 @@ test: ## everything, on real servers
 bench: ## measures on real servers; BENCH_ONLY and BENCH_SECONDS choose what and how long
 	@.ci/setup
 	cargo build --release -p avouch-runtime
+	@$(MAKE) --no-print-directory guests
 	cargo run --release -p avouch-tests --bin avouch-bench
 
 lint: ## formatting and lints, warnings are errors

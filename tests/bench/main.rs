@@ -1,13 +1,15 @@
 //! `make bench`: what Avouch costs and gains, each figure beside a plain alternative measured in the same run.
 //!
-//! `BENCH_ONLY=producer,drain,e2e,latency,memory` chooses, `BENCH_SECONDS=n` sets how long each timed part runs, and
+//! `BENCH_ONLY=producer,drain,e2e,latency,memory,rules,checkback` chooses, `BENCH_SECONDS=n` sets how long each timed part runs, and
 //! `BENCH_PAIRS=n` how many pairs. Figures go to the terminal and to `target/bench.json`.
 
+mod bare;
 mod drain;
 mod latency;
 mod load;
 mod plain;
 mod report;
+mod rules;
 mod stage;
 
 use std::time::Duration;
@@ -65,6 +67,12 @@ async fn main() -> anyhow::Result<()> {
     }
     if settings.wants("memory") {
         drain::memory(&mut report, 1_000_000).await?;
+    }
+    if settings.wants("rules") {
+        rules::calls(&mut report, settings.time(4), settings.pairs(5)).await?;
+    }
+    if settings.wants("checkback") {
+        rules::checkback(&mut report, 100_000).await?;
     }
     report.finish()
 }
