@@ -249,6 +249,7 @@ create table if not exists avouch.deployment (
 create index if not exists deployment_current on avouch.deployment (name, id);
 
 -- -- Triggers ---------------------------------------------------------------------------------------------------------
+-- (Functions that look rows up set enable_seqscan = off: a session keeps the plan that it made when the table was empty.)
 -- What a row must be. Clients see check violations (23514) with the name of the rule as the constraint, and what to do as the
 -- hint. CHECK constraints would be parsed for every statement and evaluated again by every update of the runtime: a third
 -- of an insert's cost (`producer_cost_ratio` in the bench). The trigger's condition lets the plain row pass without a call.
@@ -260,7 +261,7 @@ begin
 end $$;
 
 create or replace function avouch.admit() returns trigger language plpgsql security definer
-set search_path = pg_catalog, avouch, pg_temp as $$
+set search_path = pg_catalog, avouch, pg_temp set enable_seqscan = off as $$
 begin
   if new.state <> 'ready' or new.released_at is not null then
     return new;  -- Restored or replicated: it was admitted elsewhere. Producers may not write these columns.
@@ -362,7 +363,8 @@ create or replace trigger ring_holds after insert or delete on avouch.hold for e
 -- prepare: opens a transaction in doubt and returns its id. If nobody has decided after check_after, the checker (a
 -- plugin) is asked. Repeating an id returns it: a retried prepare never makes a second transaction.
 create or replace function avouch.prepare(checker text, check_after interval, ref text default null, id uuid default null)
-returns uuid language plpgsql security definer set search_path = pg_catalog, avouch, pg_temp as $$
+returns uuid language plpgsql security definer
+set search_path = pg_catalog, avouch, pg_temp set enable_seqscan = off as $$
 #variable_conflict use_column
 declare
   tx_id uuid := coalesce(prepare.id, avouch.uuid_v7());
@@ -388,7 +390,8 @@ end $$;
 -- Releases the messages of settled transactions: those for their outcome become ready with a new seq, in their order;
 -- the others are cancelled. Its caller has just moved the transactions; this statement's snapshot is younger than that.
 create or replace function avouch.release(tx_ids uuid[], outcome text)
-returns void language plpgsql security definer set search_path = pg_catalog, avouch, pg_temp as $$
+returns void language plpgsql security definer
+set search_path = pg_catalog, avouch, pg_temp set enable_seqscan = off as $$
 begin
   with released as (
     select held.id, nextval('avouch.outbox_seq') as seq
@@ -408,7 +411,8 @@ end $$;
 -- commit: the producer's word that the business action happened. Inside the business transaction, in this database, it
 -- is the fence: after a rollback it raises, and so the business transaction aborts.
 create or replace function avouch.commit(id uuid)
-returns void language plpgsql security definer set search_path = pg_catalog, avouch, pg_temp as $$
+returns void language plpgsql security definer
+set search_path = pg_catalog, avouch, pg_temp set enable_seqscan = off as $$
 declare
   known text;
 begin
@@ -429,7 +433,8 @@ end $$;
 
 -- rollback: the producer's word that the business action did not happen.
 create or replace function avouch.rollback(id uuid, reason text default null)
-returns void language plpgsql security definer set search_path = pg_catalog, avouch, pg_temp as $$
+returns void language plpgsql security definer
+set search_path = pg_catalog, avouch, pg_temp set enable_seqscan = off as $$
 declare
   known text;
 begin
@@ -453,7 +458,8 @@ end $$;
 -- a contradiction but keeps it: after the opposite verdict the transaction is in doubt, with the messages that were cancelled
 -- held again, and a person decides. Returns the state that it is in now; null if there is no such transaction.
 create or replace function avouch.report(id uuid, outcome text, reason text default null)
-returns text language plpgsql security definer set search_path = pg_catalog, avouch, pg_temp as $$
+returns text language plpgsql security definer
+set search_path = pg_catalog, avouch, pg_temp set enable_seqscan = off as $$
 declare
   settled text := case outcome when 'commit' then 'committed' when 'rollback' then 'rolled_back' end;
   known text;
@@ -483,7 +489,8 @@ end $$;
 -- producer is deciding it right now is left alone, as is one that was decided. decided_by: checker (moves prepared ones) or
 -- operator (moves those in doubt too). Returns the ids that it settled.
 create or replace function avouch.settle(ids uuid[], outcome text, decided_by text, reasons text[])
-returns setof uuid language plpgsql security definer set search_path = pg_catalog, avouch, pg_temp as $$
+returns setof uuid language plpgsql security definer
+set search_path = pg_catalog, avouch, pg_temp set enable_seqscan = off as $$
 declare
   moved uuid[];
 begin
@@ -517,7 +524,8 @@ end $$;
 -- Discards a message that was not sent yet. Returns false if it was sent, or never was. (One that is in flight at this very
 -- moment may still arrive.) Granted to operators; grant it to a producer that may discard any message.
 create or replace function avouch.discard(id uuid, reason text default null)
-returns boolean language plpgsql security definer set search_path = pg_catalog, avouch, pg_temp as $$
+returns boolean language plpgsql security definer
+set search_path = pg_catalog, avouch, pg_temp set enable_seqscan = off as $$
 begin
   update avouch.outbox o set state = 'discarded', reason = discard.reason
   where o.id = discard.id and o.state in ('ready', 'prepared', 'dead');
@@ -532,7 +540,8 @@ end $$;
 -- -- What operators call ----------------------------------------------------------------------------------------------
 -- Pauses a topic or a key: its messages wait, in order, until avouch.resume. Repeating it changes the reason.
 create or replace function avouch.pause(kind text, name text, reason text default null)
-returns void language plpgsql security definer set search_path = pg_catalog, avouch, pg_temp as $$
+returns void language plpgsql security definer
+set search_path = pg_catalog, avouch, pg_temp set enable_seqscan = off as $$
 #variable_conflict use_column
 begin
   insert into avouch.hold (kind, name, reason) values (pause.kind, pause.name, pause.reason)
@@ -543,7 +552,8 @@ end $$;
 -- Resumes a paused topic or key. A key parked behind a dead message goes on after avouch.resend or avouch.discard of it.
 -- Returns false if it was not paused.
 create or replace function avouch.resume(kind text, name text)
-returns boolean language plpgsql security definer set search_path = pg_catalog, avouch, pg_temp as $$
+returns boolean language plpgsql security definer
+set search_path = pg_catalog, avouch, pg_temp set enable_seqscan = off as $$
 begin
   delete from avouch.hold h where h.kind = resume.kind and h.name = resume.name and h.message_id is null;
   if not found then
@@ -556,7 +566,8 @@ end $$;
 -- Sends a dead message again, as the next generation, at its old place in the order of its key. Returns false if it is
 -- not dead.
 create or replace function avouch.resend(id uuid)
-returns boolean language plpgsql security definer set search_path = pg_catalog, avouch, pg_temp as $$
+returns boolean language plpgsql security definer
+set search_path = pg_catalog, avouch, pg_temp set enable_seqscan = off as $$
 begin
   update avouch.outbox o
   set state = 'ready', xact = pg_current_xact_id(), generation = generation + 1, reason = null, released_at = clock_timestamp()
@@ -573,7 +584,8 @@ end $$;
 
 -- Asks the checker again about transactions in doubt, from the beginning. Returns the ids that it will be asked about.
 create or replace function avouch.recheck(ids uuid[])
-returns setof uuid language plpgsql security definer set search_path = pg_catalog, avouch, pg_temp as $$
+returns setof uuid language plpgsql security definer
+set search_path = pg_catalog, avouch, pg_temp set enable_seqscan = off as $$
 begin
   return query
   with again as (

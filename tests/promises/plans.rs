@@ -125,3 +125,22 @@ async fn backlog_of_a_table_without_statistics_drains() {
     ground.insert("orders", 1000, 0, 30_000).await;
     until("it to be drained", secs(60), async || (ground.count("sent").await == 30_000).then_some(())).await;
 }
+
+#[tokio::test]
+async fn producers_sessions_use_indexes_though_the_tables_were_empty() {
+    let database = Database::create().await;
+    let mut client = database.client().await;
+    client.batch_execute("vacuum analyze avouch.tx; ").await.expect("is valid");
+    client.batch_execute("vacuum analyze avouch.outbox").await.expect("is valid");
+    let producer = client.transaction().await.expect("the server runs");
+    let work = "do $$ declare t uuid; begin for n in 1..50 loop \
+                t := avouch.prepare('checker', '1 s', n::text); \
+                insert into avouch.outbox (tx_id, topic, payload) values (t, 'orders', 'x'); \
+                if n % 3 = 0 then perform avouch.commit(t); elsif n % 3 = 1 then perform avouch.rollback(t, 'no'); \
+                else perform avouch.report(t, 'commit'); end if; end loop; end $$";
+    producer.batch_execute(work).await.expect("is valid");
+    let scans = "select relname::text, seq_scan from pg_stat_xact_user_tables where schemaname = 'avouch' and seq_scan > 2";
+    let scanned: Vec<(String, i64)> =
+        producer.query(scans, &[]).await.expect("is valid").iter().map(|row| (row.get(0), row.get(1))).collect();
+    assert!(scanned.is_empty(), "read whole again and again: {scanned:?}");
+}
