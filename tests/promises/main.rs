@@ -20,4 +20,5 @@ mod cli;
 mod contract;
 mod docs;
 mod foreign;
+mod hostile;
 mod schema;

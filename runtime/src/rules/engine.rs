@@ -97,7 +97,8 @@ impl Host {
         {
             tracing::warn!(error = %e, file = %file.display(), "a compiled plugin could not be kept");
         }
-        self.load(&compiled)
+        // The same engine has just compiled it: what does not load now never will.
+        self.load(&compiled).map_err(|why| Error::Refused(format!("the plugin needs more than a call may have: {why}")))
     }
 
     fn cache_name(&self, component: &[u8]) -> String {
@@ -110,10 +111,9 @@ impl Host {
         unsafe_code,
         reason = "native code comes from our own compiler only: a child's pipe, or a directory of ours"
     )]
-    fn load(&self, compiled: &[u8]) -> Result<Component, Error> {
+    fn load(&self, compiled: &[u8]) -> Result<Component, String> {
         // SAFETY: see the reason above; `private_dir` and the checksum guard the directory.
-        unsafe { Component::deserialize(&self.engine, compiled) }
-            .map_err(|e| Error::Retry(format!("compiled code cannot be loaded: {e:#}")))
+        unsafe { Component::deserialize(&self.engine, compiled) }.map_err(|e| format!("{e:#}"))
     }
 
     async fn compile_in_child(&self, component: &[u8]) -> Result<Vec<u8>, Error> {

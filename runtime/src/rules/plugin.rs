@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::Semaphore;
+use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, Linker};
 use wasmtime::{Engine, Store, UpdateDeadline};
 
@@ -96,6 +97,19 @@ fn manifest_of(bytes: &[u8]) -> Result<String, String> {
     ))
 }
 
+const CHECK_BACK: &str = "avouch:rules/check-back@1.0.0";
+
+/// wasmtime compares the types of exports at the first call; who deploys wants to know before.
+fn check_type(engine: &Engine, component: &Component) -> wasmtime::Result<()> {
+    let ty = component.component_type();
+    if let Some(ComponentItem::ComponentInstance(rule)) = ty.get_export(engine, CHECK_BACK).map(|e| e.ty)
+        && let Some(ComponentItem::ComponentFunc(check)) = rule.get_export(engine, "check").map(|e| e.ty)
+    {
+        return check.typecheck::<(&Transaction,), (Result<Verdict, RuleError>,)>(&ty.instance_type());
+    }
+    Err(wasmtime::Error::msg("it exports no function check"))
+}
+
 impl Plugin {
     /// Links a compiled file with what it was granted.
     pub fn new(
@@ -114,10 +128,14 @@ impl Plugin {
                 "{name} imports what it does not request in its manifest, or what there is none of: {first}"
             ))
         })?;
-        let exports_rule = component.get_export_index(None, "avouch:rules/check-back@1.0.0").is_some();
-        let check_back = exports_rule.then(|| CheckBackPluginPre::new(pre)).transpose().map_err(|e| {
-            Error::Refused(format!("{name} does not export check-back as avouch:rules@1.0.0 has it: {e:#}"))
-        })?;
+        let differs = |why: wasmtime::Error| {
+            Error::Refused(format!("{name} does not export check-back as avouch:rules@1.0.0 has it: {why:#}"))
+        };
+        let exports_rule = component.get_export_index(None, CHECK_BACK).is_some();
+        let check_back = exports_rule.then(|| CheckBackPluginPre::new(pre)).transpose().map_err(differs)?;
+        if exports_rule {
+            check_type(engine, component).map_err(differs)?;
+        }
         if check_back.is_none() && component.get_export_index(None, "avouch:rules/idempotency@1.0.0").is_none() {
             return Err(Error::Refused(format!(
                 "{name} exports no rule of avouch:rules@1.0.0: #[check_back] or #[idempotency]"
@@ -194,7 +212,7 @@ impl Plugin {
                 answer.map_err(|e| match e {
                     RuleError::Transient(why) => Fault::Transient(bounded(why)),
                     RuleError::Permanent(why) => Fault::Permanent(bounded(why)),
-                    RuleError::Denied(why) => Fault::Broken(format!("denied: {}", bounded(why))),
+                    RuleError::Denied(why) => Fault::Broken(bounded(format!("denied: {why}"))),
                 })
             }
         };
