@@ -6,6 +6,8 @@ mod guest;
 mod calls;
 mod files;
 mod neighbours;
+mod running;
+mod statements;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -59,6 +59,8 @@ struct Session {
 const ANSWER: Duration = Duration::from_millis(10);
 /// Statements that a connection remembers.
 const STATEMENTS_MAX: usize = 100;
+/// What parsing may wait for: Postgres does not notice that a call has been given up while it waits for a lock.
+const PARSE_MS: u64 = 5_000;
 /// What the connection's role must not be.
 const ROLE: &str = "select case \
     when rolsuper then 'a superuser' \
@@ -73,6 +75,9 @@ const VOLATILE: &str = "select distinct p.oid::regprocedure::text \
     cross join lateral pg_catalog.regexp_matches(f.prosqlbody::text, ':(?:funcid|opfuncid|aggfnoid|winfnoid) (\\d+)', 'g') m \
     join pg_catalog.pg_proc p on p.oid = m[1]::oid \
     where f.proname = $1 and p.provolatile = 'v' and not (p.pronamespace = 'pg_catalog'::regnamespace and p.proname = any ($2))";
+/// Whether its parsed form locks rows.
+const LOCKS: &str =
+    "select f.prosqlbody::text like '%:hasForUpdate true%' from pg_catalog.pg_proc f where f.proname = $1";
 /// Volatile, because they differ from call to call; they change nothing.
 const HARMLESS: &[&str] = &["random", "clock_timestamp", "gen_random_uuid", "timeofday"];
 
@@ -116,7 +121,7 @@ impl Database {
             Some(session) => session,
             None => self.connect().await?,
         };
-        let statement = session.prepared(&wrapped(sql, rows_max)).await.map_err(|e| self.explain(&e))?;
+        let statement = session.prepared(&wrapped(sql, rows_max, bytes_max)).await.map_err(|e| self.explain(&e))?;
         if statement.params().len() != params.len() {
             let (wanted, given) = (statement.params().len(), params.len());
             self.idle.lock().await.push(session);
@@ -165,16 +170,19 @@ impl Database {
         let text = |e: tokio_postgres::Error| match self.explain(&e) {
             RuleError::Transient(why) | RuleError::Permanent(why) | RuleError::Denied(why) => why,
         };
-        let wrapped = wrapped(sql, 1);
+        let wrapped = wrapped(sql, 1, 1);
         let statement = session.client.prepare(&wrapped).await.map_err(text)?;
         let types: Vec<String> =
-            statement.params().iter().map(|t| format!("{}.\"{}\"", t.schema(), t.name())).collect();
+            statement.params().iter().map(|t| format!("\"{}\".\"{}\"", t.schema(), t.name())).collect();
         let name = format!("avouch_vet_{}", uuid::Uuid::now_v7().simple());
         let create = format!(
             "begin read write; create function pg_temp.{name} ({}) returns setof text language sql begin atomic {wrapped}; end",
             types.join(", ")
         );
         session.client.batch_execute(&create).await.map_err(text)?;
+        if session.client.query_one(LOCKS, &[&name]).await.map_err(text)?.get(0) {
+            return Err("it locks rows (for update, for share): a checker only reads".to_owned());
+        }
         let volatile = session.client.query(VOLATILE, &[&name, &HARMLESS]).await.map_err(text)?;
         // The connection ends here, and the function with it.
         let names: Vec<String> = volatile.iter().map(|row| row.get(0)).collect();
@@ -196,7 +204,10 @@ impl Database {
             }
         });
         client
-            .batch_execute("set default_transaction_read_only = on; set idle_in_transaction_session_timeout = '10s'")
+            .batch_execute(&format!(
+                "set default_transaction_read_only = on; set idle_in_transaction_session_timeout = '10s'; \
+                 set statement_timeout = {PARSE_MS}"
+            ))
             .await
             .map_err(|e| self.explain(&e))?;
         let role = client.query_one(ROLE, &[]).await.map_err(|e| self.explain(&e))?;
@@ -238,9 +249,14 @@ impl Session {
     }
 }
 
-/// As a subquery, it can be one query only, and nothing that writes.
-pub fn wrapped(sql: &str, rows_max: usize) -> String {
-    format!("select pg_catalog.row_to_json(r)::text from (\n{sql}\n) r limit {}", rows_max.saturating_add(1))
+/// As a subquery, it can be one query only, and nothing that writes. A row is cut where it is too long anyway: it is held in
+/// memory whole before it can be counted.
+pub fn wrapped(sql: &str, rows_max: usize, bytes_max: usize) -> String {
+    let chars_max = i32::try_from(bytes_max.saturating_add(1)).unwrap_or(i32::MAX);
+    format!(
+        "select pg_catalog.left(pg_catalog.row_to_json(r.*)::text, {chars_max}) from (\n{sql}\n) r limit {}",
+        rows_max.saturating_add(1)
+    )
 }
 
 /// A parameter in Postgres's text form: the server reads it as the type that the statement wants.
