@@ -135,8 +135,15 @@ pub struct Checkback {
     random: RandomState,
 }
 
+/// Who has something to do, what was claimed of it, and the messages that it holds.
+struct Look {
+    due: Vec<Due>,
+    claims: Vec<Claim>,
+    held: Vec<Held>,
+}
+
 enum Done {
-    Looked(Result<(Vec<Due>, Vec<Claim>, Vec<Held>), Error>),
+    Looked(Result<Look, Error>),
     Answered(Box<(Claim, Answer)>),
     Settled(Settled),
 }
@@ -241,22 +248,22 @@ impl Checkback {
                 };
                 let asks: Vec<(String, usize)> = now.iter().map(ask).filter(|(_, rows)| *rows > 0).collect();
                 if asks.is_empty() {
-                    return Ok((due, Vec::new(), Vec::new()));
+                    return Ok(Look { due, claims: Vec::new(), held: Vec::new() });
                 }
                 let claims = store.claim_checks(&asks, config.claim_ms).await?;
                 let ids: Vec<Uuid> = claims.iter().filter(|c| c.messages > 0).map(|c| c.id).collect();
                 let held =
                     if ids.is_empty() { Vec::new() } else { store.held_messages(&ids, sizes.0, sizes.1).await? };
-                Ok((due, claims, held))
+                Ok(Look { due, claims, held })
             };
             Done::Looked(work.await)
         });
     }
 
-    fn looked(&mut self, result: Result<(Vec<Due>, Vec<Claim>, Vec<Held>), Error>) {
+    fn looked(&mut self, result: Result<Look, Error>) {
         self.looking = false;
         let now = Instant::now();
-        let Some((due, claims, held)) = self.database(result) else {
+        let Some(Look { due, claims, held }) = self.database(result) else {
             self.look_at = now + self.backoff.failed();
             return;
         };

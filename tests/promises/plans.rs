@@ -139,7 +139,8 @@ async fn producers_sessions_use_indexes_though_the_tables_were_empty() {
                 if n % 3 = 0 then perform avouch.commit(t); elsif n % 3 = 1 then perform avouch.rollback(t, 'no'); \
                 else perform avouch.report(t, 'commit'); end if; end loop; end $$";
     producer.batch_execute(work).await.expect("is valid");
-    let scans = "select relname::text, seq_scan from pg_stat_xact_user_tables where schemaname = 'avouch' and seq_scan > 2";
+    let scans =
+        "select relname::text, seq_scan from pg_stat_xact_user_tables where schemaname = 'avouch' and seq_scan > 2";
     let scanned: Vec<(String, i64)> =
         producer.query(scans, &[]).await.expect("is valid").iter().map(|row| (row.get(0), row.get(1))).collect();
     assert!(scanned.is_empty(), "read whole again and again: {scanned:?}");
