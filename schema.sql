@@ -615,6 +615,10 @@ grant select on sequence avouch.outbox_seq to avouch_runtime, avouch_viewer;
 grant usage on sequence avouch.outbox_seq to avouch_runtime;
 grant update, delete on avouch.outbox to avouch_runtime;
 grant update, delete on avouch.tx to avouch_runtime;
+-- For producers without database access, whom the runtime serves over NATS.
+grant insert (id, checker, ref, check_at) on avouch.tx to avouch_runtime;
+grant insert (tx_id, topic, key, payload, payload_bytes, headers, not_before, release_on, dedup_key)
+  on avouch.outbox to avouch_runtime;
 grant delete on avouch.dedup to avouch_runtime;
 grant insert, update, delete on avouch.instance, avouch.hold to avouch_runtime;
 grant update on avouch.shard to avouch_runtime;

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::broker::Broker;
 use crate::checkback::Checkback;
 use crate::config::Config;
+use crate::control::{self, Control};
 use crate::deployments::Deployments;
 use crate::doorbell::{Doorbell, Mode};
 use crate::relay::{Parts, Relay};
@@ -84,9 +85,15 @@ async fn start_source(
     until_it_answers(name, async || deployments.pass().await).await?;
     let sizes = (config.rules.messages_max, config.rules.payload_bytes_max);
     let checkback = Checkback::new(config.checkback.clone(), config.checker.clone(), Arc::clone(&store), rules, sizes);
+    let grace = Duration::from_millis(config.grace_ms);
+    if config.is_served(name) {
+        let subjects = control::subjects(&config.control.subject_prefix);
+        let service = broker.serve(control::NAME, control::DESCRIPTION, &subjects).await?;
+        let control = Control::new(&config.control, service, Arc::clone(&store), grace);
+        running.spawn(control.run(stop.clone()));
+    }
     let parts = Parts { store, broker, replies, streams, topics, doorbell, ownership, progress };
     let relay = Relay::new(config.relay.clone(), parts);
-    let grace = Duration::from_millis(config.grace_ms);
     running.spawn(upkeep.run(stop.clone()));
     running.spawn(deployments.run(stop.clone()));
     running.spawn(checkback.run(stop.clone()));

@@ -1,5 +1,6 @@
 //! Everything Avouch asks of NATS. The only code that knows its client.
 
+pub mod service;
 pub mod streams;
 
 use std::path::{Path, PathBuf};
@@ -14,6 +15,7 @@ use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 use tokio::sync::watch;
 
+pub use self::service::{Request, Service};
 pub use self::streams::Stream;
 use crate::lifecycle::{Answer, read_answer};
 use crate::message::Message;
@@ -201,6 +203,11 @@ impl Broker {
     /// A stream of this broker.
     pub fn stream(&self, name: &str, config: &streams::Config) -> Stream {
         Stream::new(name, config, self.jetstream.clone())
+    }
+
+    /// Answers requests to these subjects, together with every other instance that does.
+    pub async fn serve(&self, name: &str, description: &str, subjects: &[String]) -> Result<Service, Error> {
+        Service::start(&self.client, name, description, subjects).await
     }
 
     /// The reason if a payload of so many bytes can never be sent.

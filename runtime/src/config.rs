@@ -8,7 +8,7 @@ use figment::error::{Actual, Kind};
 use figment::providers::{Env, Format, Toml};
 use serde::Deserialize;
 
-use crate::{broker, checkback, doorbell, logs, relay, rules, shards, store, topics, upkeep};
+use crate::{broker, checkback, control, doorbell, logs, relay, rules, shards, store, topics, upkeep};
 
 /// Everything that can be configured.
 #[derive(Clone, Debug, Deserialize)]
@@ -42,6 +42,8 @@ pub struct Config {
     pub checkback: checkback::Config,
     /// What single checkers do differently.
     pub checker: BTreeMap<String, checkback::CheckerConfig>,
+    /// Producers that come over NATS.
+    pub control: control::Config,
     /// Logging.
     pub log: logs::Config,
     /// This process's name in `avouch status`; default: host name and process id.
@@ -68,6 +70,7 @@ impl Default for Config {
             binding: rules::Bindings::default(),
             checkback: checkback::Config::default(),
             checker: BTreeMap::new(),
+            control: control::Config::default(),
             log: logs::Config::default(),
             instance_name: None,
             grace_ms: 10_000,
@@ -130,6 +133,11 @@ impl Config {
         streams
     }
 
+    /// Whether producers reach this database over NATS.
+    pub fn is_served(&self, source: &str) -> bool {
+        self.control.enabled && self.control.source.as_ref().is_none_or(|name| name == source)
+    }
+
     /// What the relay needs to know of topics.
     pub fn topics(&self) -> Result<topics::Topics, Error> {
         let targets = self
@@ -159,12 +167,8 @@ impl Config {
         );
         let mut prefixes = std::collections::BTreeSet::new();
         for (name, stream) in self.streams() {
-            let tokens = stream
-                .subject_prefix
-                .split('.')
-                .all(|t| !t.is_empty() && t.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'));
             check(
-                tokens,
+                is_subject(&stream.subject_prefix),
                 &format!(
                     "stream.{name}.subject_prefix: write tokens of letters, digits, - and _ with dots between them"
                 ),
@@ -178,6 +182,21 @@ impl Config {
                 && (stream.max_age_s == 0 || stream.duplicate_window_s <= stream.max_age_s);
             check(window_fits, &format!("stream.{name}.duplicate_window_s: more than 0 and at most max_age_s"));
         }
+        check((1..=10_000).contains(&self.control.requests_max), "control.requests_max: from 1 to 10000");
+        check(
+            is_subject(&self.control.subject_prefix),
+            "control.subject_prefix: write tokens of letters, digits, - and _ with dots between them",
+        );
+        let served = &self.control.source;
+        check(
+            served.as_ref().is_none_or(|name| self.source.contains_key(name)),
+            "control.source names a database that is not configured: add [source.NAME]",
+        );
+        check(
+            !self.control.enabled || self.source.len() < 2 || served.is_some(),
+            "several databases are configured: name the one that producers reach over NATS, control.source = \"…\", or set \
+             control.enabled = false",
+        );
         for (topic, config) in &self.topic {
             check(
                 config.rate_per_s != Some(0),
@@ -232,6 +251,11 @@ impl Config {
         );
         if wrong.is_empty() { Ok(()) } else { Err(Error::Invalid(wrong.join("\n"))) }
     }
+}
+
+/// Tokens without wildcards, with dots between them.
+fn is_subject(text: &str) -> bool {
+    text.split('.').all(|t| !t.is_empty() && t.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'))
 }
 
 /// A Kubernetes service called `avouch` makes variables like AVOUCH_SERVICE_HOST and AVOUCH_PORT_80_TCP in every pod.

@@ -15,6 +15,7 @@ pub mod secret;
 pub mod store;
 
 pub mod checkback;
+pub mod control;
 pub mod deployments;
 pub mod relay;
 pub mod shards;

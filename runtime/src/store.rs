@@ -2,6 +2,7 @@
 
 mod checks;
 pub mod connect;
+pub mod control;
 mod link;
 mod plugins;
 mod rows;
@@ -157,13 +158,15 @@ pub struct Feeds {
 }
 
 /// The runtime's connections to one database. Reading and marking go side by side, as
-/// do claiming transactions and settling them; one serves the rest. Each is made when it is first used.
+/// do claiming transactions and settling them; one is for producers that come over NATS; one serves the rest. Each is made
+/// when it is first used.
 pub struct Store {
     reader: Link,
     marker: Link,
     control: Link,
     claims: Link,
     verdicts: Link,
+    producers: Link,
     target: Target,
 }
 
@@ -180,6 +183,7 @@ impl Store {
             control: link(),
             claims: link(),
             verdicts: link(),
+            producers: link(),
             target: target.clone(),
         })
     }

@@ -9,6 +9,7 @@ mod transactions;
 
 mod broker;
 mod checkback;
+mod control;
 mod crash;
 mod doorbell;
 mod order;

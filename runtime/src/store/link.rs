@@ -49,19 +49,29 @@ impl Link {
 
     /// Runs a statement and returns its rows.
     pub async fn query(&self, sql: &'static str, params: Params<'_>) -> Result<Vec<Row>, Error> {
+        Ok(self.ask(sql, params).await??)
+    }
+
+    /// Runs a statement; what the server says against it comes back as it is, for callers to whom a refusal is an answer.
+    pub async fn ask(
+        &self,
+        sql: &'static str,
+        params: Params<'_>,
+    ) -> Result<Result<Vec<Row>, tokio_postgres::Error>, Error> {
         self.run(sql, async |client: &Client, statement: &Statement| client.query(statement, params).await).await
     }
 
     /// Runs a statement and returns how many rows it touched.
     pub async fn execute(&self, sql: &'static str, params: Params<'_>) -> Result<u64, Error> {
-        self.run(sql, async |client: &Client, statement: &Statement| client.execute(statement, params).await).await
+        let run = self.run(sql, async |client: &Client, statement: &Statement| client.execute(statement, params).await);
+        Ok(run.await??)
     }
 
     async fn run<T>(
         &self,
         sql: &'static str,
         call: impl AsyncFnOnce(&Client, &Statement) -> Result<T, tokio_postgres::Error>,
-    ) -> Result<T, Error> {
+    ) -> Result<Result<T, tokio_postgres::Error>, Error> {
         let mut guard = self.session.lock().await;
         // Taken out while it is in use: a caller that gives up mid-way leaves no half-used connection behind.
         let taken = guard.take().filter(|s| !s.client.is_closed());
@@ -78,7 +88,7 @@ impl Link {
         if !session.client.is_closed() {
             *guard = Some(session);
         }
-        result.map_err(Error::from)
+        Ok(result)
     }
 
     async fn open(&self) -> Result<Session, Error> {

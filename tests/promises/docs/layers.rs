@@ -38,9 +38,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("deployments", &["rules", "store"]),
     ("shards", &["store"]),
     ("upkeep", &["broker", "store"]),
+    ("control", &["broker", "store"]),
     // 3
     ("logs", &[]),
-    ("config", &["broker", "checkback", "doorbell", "logs", "relay", "rules", "shards", "store", "topics", "upkeep"]),
+    ("config", &["broker", "checkback", "control", "doorbell", "logs", "relay", "rules", "shards", "store", "topics", "upkeep"]),
     ("schema", &["secret", "store"]),
     (
         "app",
@@ -48,6 +49,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "broker",
             "checkback",
             "config",
+            "control",
             "deployments",
             "doorbell",
             "relay",
@@ -76,6 +78,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "broker",
             "checkback",
             "cli",
+            "control",
             "deployments",
             "dev",
             "doorbell",

@@ -1,0 +1,107 @@
+//! What is answered: JSON, and errors that programs can tell apart.
+
+use serde_json::{Value, json};
+
+use crate::broker::Request;
+use crate::store::Error;
+use crate::store::control::Refusal;
+
+/// What the producer does next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Code {
+    /// Correct the program: the request cannot be read.
+    Invalid,
+    /// There is none.
+    NotFound,
+    /// Something else has this name.
+    Conflict,
+    /// Correct the message: it breaks a rule of the outbox.
+    Refused,
+    /// Repeat it later.
+    Unavailable,
+}
+
+impl Code {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Invalid => "invalid",
+            Self::NotFound => "not_found",
+            Self::Conflict => "conflict",
+            Self::Refused => "refused",
+            Self::Unavailable => "unavailable",
+        }
+    }
+
+    fn status(self) -> u16 {
+        match self {
+            Self::Invalid => 400,
+            Self::NotFound => 404,
+            Self::Conflict => 409,
+            Self::Refused => 422,
+            Self::Unavailable => 503,
+        }
+    }
+}
+
+/// Why a request was not carried out.
+#[derive(Debug)]
+pub struct Fault {
+    /// What to do next.
+    pub code: Code,
+    message: String,
+    rule: Option<String>,
+}
+
+/// Texts hold what was asked, which may be long.
+const MESSAGE_CHARS_MAX: usize = 500;
+
+impl Fault {
+    /// A fault; the message names the remedy.
+    pub fn new(code: Code, message: String) -> Self {
+        let message = message.chars().take(MESSAGE_CHARS_MAX).collect();
+        Self { code, message, rule: None }
+    }
+
+    /// A request that cannot be read.
+    pub fn invalid(message: String) -> Self {
+        Self::new(Code::Invalid, message)
+    }
+
+    /// A broken rule.
+    pub fn rule(rule: &str, message: String) -> Self {
+        Self { rule: Some(rule.to_owned()), ..Self::new(Code::Refused, message) }
+    }
+}
+
+impl From<Refusal> for Fault {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Rule { rule, why } => Self::rule(&rule, why),
+            Refusal::Conflict(why) => Self::new(Code::Conflict, why),
+            Refusal::Invalid(why) => Self::invalid(why),
+            Refusal::Store(Error::Retry(why)) => {
+                tracing::debug!(why, "a request of a producer has trouble with the database");
+                Self::new(Code::Unavailable, "the database does not answer: repeat it later".into())
+            }
+            Refusal::Store(Error::Fatal(why)) => {
+                tracing::error!(why, "requests of producers cannot be served: `avouch schema install` mends grants");
+                Self::new(Code::Unavailable, "the database refuses the runtime: see its log, then repeat it".into())
+            }
+        }
+    }
+}
+
+/// Answers a request.
+pub async fn send(request: &Request, answer: Result<Value, Fault>) {
+    match answer {
+        Ok(value) => request.answer(value.to_string().into_bytes()).await,
+        Err(fault) => {
+            let mut error = json!({ "code": fault.code.name(), "message": fault.message });
+            if let Some(rule) = &fault.rule {
+                error["rule"] = json!(rule);
+            }
+            let body = json!({ "error": error }).to_string().into_bytes();
+            request.refuse(fault.code.status(), &fault.message, body).await;
+        }
+    }
+}
