@@ -41,7 +41,22 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("control", &["broker", "store"]),
     // 3
     ("logs", &[]),
-    ("config", &["broker", "checkback", "control", "doorbell", "logs", "relay", "rules", "shards", "store", "topics", "upkeep"]),
+    (
+        "config",
+        &[
+            "broker",
+            "checkback",
+            "control",
+            "doorbell",
+            "logs",
+            "relay",
+            "rules",
+            "shards",
+            "store",
+            "topics",
+            "upkeep",
+        ],
+    ),
     ("schema", &["secret", "store"]),
     (
         "app",
