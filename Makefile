@@ -15,7 +15,7 @@ guests: ## the plugins of this repository as WebAssembly, in target/guests
 
 demo: ## an order service, the relay and a consumer on embedded servers; DEMO_SECONDS=n ends it with a balance
 	@.ci/setup
-	cargo build -q -p avouch-runtime
+	@$(MAKE) --no-print-directory guests
 	cargo run -q -p avouch-example-orders -- --seconds "$${DEMO_SECONDS:-0}"
 
 dev: ## the runtime on embedded servers, for your own service to talk to

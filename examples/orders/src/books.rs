@@ -34,6 +34,7 @@ pub struct Fault {
 #[derive(Debug, Default)]
 pub struct Balance {
     transactions: Transactions,
+    judged: (i64, i64),
     committed: usize,
     in_stream: usize,
     published: usize,
@@ -50,6 +51,7 @@ pub struct Balance {
 pub fn balance(ledger: &Ledger, stream: &[Stored], seen: &Seen) -> Balance {
     let mut balance = Balance {
         transactions: ledger.transactions,
+        judged: ledger.judged,
         committed: ledger.committed.len(),
         in_stream: stream.len(),
         seen_twice: seen.duplicates,
@@ -160,7 +162,7 @@ impl fmt::Display for Balance {
         writeln!(f, "  shop          {} messages committed", self.committed)?;
         writeln!(
             f,
-            "  outbox        {} sent, {} waiting, {} dead, {} cancelled (declined payments)",
+            "  outbox        {} sent, {} waiting, {} dead, {} cancelled (payments declined or abandoned)",
             self.state("sent") + self.state("consumed"),
             self.state("ready"),
             self.state("dead"),
@@ -168,7 +170,9 @@ impl fmt::Display for Balance {
         )?;
         writeln!(
             f,
-            "                {} still prepared (half messages whose producer was killed: for the check-back to decide)",
+            "  check-back    the plugin committed {} and rolled back {} half messages whose producer was killed; {} undecided",
+            self.judged.0,
+            self.judged.1,
             self.state("prepared")
         )?;
         writeln!(

@@ -87,6 +87,7 @@ impl Demo {
         shop.install().await?;
         let config = home.dir.join("avouch.toml");
         fs::write(&config, config_text(&servers)).with_context(|| format!("writing {}", config.display()))?;
+        deploy_checker(&config).await?;
         let mut runtime = Child::runtime(&home.dir, &config)?;
         runtime.start().await?;
         let nats_url = servers.nats_url();
@@ -198,11 +199,11 @@ impl Demo {
             frames.tick().await;
             let waiting = self.look().await?;
             let behind = self.consumer.behind().await?;
-            if waiting.ready + waiting.delayed == 0 && behind == 0 {
+            if waiting.ready + waiting.delayed + waiting.prepared == 0 && behind == 0 {
                 return Ok(());
             }
             if Instant::now() >= deadline {
-                let rows = waiting.ready + waiting.delayed;
+                let rows = waiting.ready + waiting.delayed + waiting.prepared;
                 let seconds = DRAIN_MAX.as_secs();
                 return self.tell(&format!(
                     "NOT drained after {seconds} s: {rows} rows wait, the consumer is {behind} behind"
@@ -289,10 +290,29 @@ async fn start_servers(home: &Home) -> anyhow::Result<(Servers, Shop)> {
 fn config_text(servers: &Servers) -> String {
     format!(
         "# Written by the demo, for `avouch run` and `avouch status`.\n\
-         [source.main]\nurl = \"{}\"\n\n[nats]\nurl = \"{}\"\n\n[log]\nform = \"human\"\n",
+         [source.main]\nurl = \"{}\"\n\n[nats]\nurl = \"{}\"\n\n[log]\nform = \"human\"\n\n\
+         # What the plugin order-check is granted, and that its word counts at once.\n\
+         [binding.sql.orders]\nurl = \"{}\"\n\n[checker.order-check]\nrollback_after_ms = 0\n\n\
+         [checkback]\nin_progress_ms = 500\n",
         servers.runtime_url(),
-        servers.nats_url()
+        servers.nats_url(),
+        servers.database_url().replacen("postgres@", "order_checker@", 1)
     )
+}
+
+/// Half messages whose producer was killed are judged by this plugin.
+async fn deploy_checker(config: &Path) -> anyhow::Result<()> {
+    let avouch = avouch_binary()?;
+    let target = avouch.ancestors().nth(2).context("the binary lies in target/debug")?;
+    let file = target.join("guests/wasm32-unknown-unknown/guest/order_check.wasm");
+    anyhow::ensure!(file.is_file(), "no {}: run `make guests`", file.display());
+    let mut command = tokio::process::Command::new(&avouch);
+    command.arg("--config").arg(config).args(["plugin", "deploy"]).arg(&file);
+    command.args(["--grant", "sql:orders", "--set", "abandoned_after_s=2"]).kill_on_drop(true);
+    let output = command.output().await.context("deploying the plugin order-check")?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    anyhow::ensure!(output.status.success(), "deploying the plugin order-check: {}", said.trim());
+    Ok(())
 }
 
 fn doors(servers: &Servers, config: &Path, runtime: &Child, service: &Child) -> anyhow::Result<Doors> {

@@ -14,6 +14,8 @@ pub struct Ledger {
     pub outbox: HashMap<Uuid, Box<str>>,
     /// How the transactions went.
     pub transactions: Transactions,
+    /// Half messages that the plugin decided about, because their producer was dead: committed, rolled back.
+    pub judged: (i64, i64),
 }
 
 /// A message that must be published.

@@ -29,8 +29,9 @@ const USES_SAVEPOINT: (i64, i64) = (13, 1);
 const HAS_TRACEPARENT: (i64, i64) = (4, 1);
 const HAS_BYTES: (i64, i64) = (7, 3);
 const HAS_REMINDER: (i64, i64) = (17, 2);
-const PAYS_IN_DOUBT: (i64, i64) = (20, 7);
+const PAYS_IN_DOUBT: (i64, i64) = (10, 7);
 const IS_DECLINED: (i64, i64) = (5, 2);
+const DECIDES_LATER: (i64, i64) = (2, 1);
 /// Three of ten transactions bring a new order; the others carry one on.
 const NEW_ORDERS_OF_TEN: i64 = 3;
 
@@ -106,7 +107,8 @@ impl Worker {
         Ok((attempt, payment))
     }
 
-    /// The provider has answered: the business rows and the verdict on the half message commit together.
+    /// The provider has answered: the business rows and the verdict on the half message commit together, or shortly after
+    /// one another.
     async fn settle(&mut self, payment: Payment) -> anyhow::Result<()> {
         let tx = self.client.transaction().await?;
         let attempt = begin(&tx).await?;
@@ -116,11 +118,29 @@ impl Worker {
             tx.execute("update shop.orders set status = 'created' where id = $1", &[&order.id]).await?;
             tx.execute("select avouch.rollback($1, 'the card was declined')", &[&in_doubt]).await?;
         } else {
-            tx.execute("update shop.orders set status = 'paid', step = 2 where id = $1", &[&order.id]).await?;
+            let later = is(order.id, DECIDES_LATER);
+            let sql = "update shop.orders set status = 'paid', step = 2, held = $2 where id = $1";
+            tx.execute(sql, &[&order.id, &later]).await?;
             remember(&tx, message, &order.id.to_string(), 2, "orders.paid").await?;
+            if later {
+                // As if the business rows were in another database: the verdict follows, unless the service dies before.
+                commit(tx, attempt).await?;
+                sleep(PROVIDER).await;
+                return self.report(&order, in_doubt).await;
+            }
             tx.execute("select avouch.commit($1)", &[&in_doubt]).await?;
         }
         commit(tx, attempt).await
+    }
+}
+
+impl Worker {
+    /// The verdict that follows its business transaction; after it, the order goes on.
+    async fn report(&mut self, order: &Order, in_doubt: Uuid) -> anyhow::Result<()> {
+        let tx = self.client.transaction().await?;
+        tx.execute("select avouch.report($1, 'commit')", &[&in_doubt]).await?;
+        tx.execute("update shop.orders set held = false where id = $1", &[&order.id]).await?;
+        Ok(tx.commit().await?)
     }
 }
 
@@ -140,7 +160,7 @@ async fn commit(tx: Transaction<'_>, attempt: i64) -> anyhow::Result<()> {
 
 /// The lock on the order's row makes all that happens to this order happen one after another.
 async fn lock_unfinished(tx: &Transaction<'_>) -> anyhow::Result<Option<Order>> {
-    let sql = "select id, step from shop.orders where status in ('created', 'paid')
+    let sql = "select id, step from shop.orders where status in ('created', 'paid') and not held
                order by id limit 1 for update skip locked";
     let row = tx.query_opt(sql, &[]).await?;
     Ok(row.map(|r| Order { id: r.get(0), step: r.get(1) }))
@@ -192,7 +212,7 @@ async fn publish(tx: &Transaction<'_>, attempt: i64, topic: &str, key: &str, ste
 async fn prepare(tx: &Transaction<'_>, order: Order) -> anyhow::Result<Payment> {
     let key = order.id.to_string();
     tx.execute("update shop.orders set status = 'paying' where id = $1", &[&order.id]).await?;
-    let in_doubt: Uuid = tx.query_one("select avouch.prepare('payments', '5 minutes', $1)", &[&key]).await?.get(0);
+    let in_doubt: Uuid = tx.query_one("select avouch.prepare('order-check', '2 seconds', $1)", &[&key]).await?.get(0);
     let sql = "insert into avouch.outbox (tx_id, topic, key, payload) values ($1, 'orders.paid', $2, $3) returning id";
     let message: Uuid = tx.query_one(sql, &[&in_doubt, &key, &body(&key, 2).to_string()]).await?.get(0);
     Ok(Payment { order, tx: in_doubt, message })

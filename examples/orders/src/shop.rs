@@ -104,7 +104,9 @@ impl Shop {
             .query_one(
                 "select (select case when is_called then last_value else 0 end from shop.attempts),
                         (select count(*) from shop.transactions),
-                        (select case when is_called then last_value else 0 end from shop.rollbacks)",
+                        (select case when is_called then last_value else 0 end from shop.rollbacks),
+                        (select count(*) from avouch.tx where decided_by = 'checker' and state = 'committed'),
+                        (select count(*) from avouch.tx where decided_by = 'checker' and state = 'rolled_back')",
                 &[],
             )
             .await?;
@@ -116,6 +118,7 @@ impl Shop {
             committed: committed.collect::<HashMap<_, _>>(),
             outbox: rows.collect::<HashMap<_, _>>(),
             transactions: Transactions { begun: row.get(0), committed: row.get(1), rolled_back: row.get(2) },
+            judged: (row.get(3), row.get(4)),
         })
     }
 }

@@ -1,6 +1,7 @@
 -- The shop's own tables, beside the outbox in the same database. They belong to the order service, whose only other
 -- right is to be an avouch_producer.
 create role order_service login in role avouch_producer;
+create role order_checker login;
 create schema shop authorization order_service;
 set role order_service;
 
@@ -8,7 +9,8 @@ create table shop.orders (
   id     bigint generated always as identity primary key,
   status text not null default 'created'
          constraint orders_status_known check (status in ('created', 'paying', 'paid', 'shipped')),
-  step   int not null default 1    -- how many messages of its own the order has had
+  step   int not null default 1,   -- how many messages of its own the order has had
+  held   boolean not null default false  -- its half message is not decided yet: nothing may overtake it
 );
 create index orders_unfinished on shop.orders (id) where status in ('created', 'paid');
 
@@ -26,5 +28,9 @@ create table shop.transactions (attempt bigint primary key);
 -- Sequences do not roll back, so they count what tables cannot: transactions begun, and rolled back on purpose.
 create sequence shop.attempts;
 create sequence shop.rollbacks;
+
+-- The plugin that judges half messages whose producer has died reads this and nothing else.
+grant usage on schema shop to order_checker;
+grant select on shop.orders to order_checker;
 
 reset role;

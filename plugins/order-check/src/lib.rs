@@ -1,4 +1,5 @@
-//! Did the order happen? Its row in the database tells: placed or paid, it did; cancelled or missing, it did not.
+//! Did the order happen? Its row in the database tells: placed or paid, it did; cancelled or missing, it did not. Anything
+//! else is in progress, until the setting `abandoned_after_s` says that nobody is at work on it any more.
 
 use avouch_sdk::prelude::*;
 
@@ -19,11 +20,20 @@ fn check(tx: &Transaction, cx: &Context) -> Result<Verdict, RuleError> {
     Ok(match row.get::<String>("status")?.as_str() {
         "placed" | "paid" => Verdict::Commit,
         "cancelled" => Verdict::rollback("the order was cancelled"),
+        status if is_abandoned(tx, cx)? => Verdict::rollback(format!("still {status}, and nobody at work on it")),
         status => {
             cx.debug(format_args!("order {id} is {status}"));
             Verdict::in_progress()
         }
     })
+}
+
+/// Older than the operator gives a producer; 0 gives it all the time.
+fn is_abandoned(tx: &Transaction, cx: &Context) -> Result<bool, RuleError> {
+    let text = cx.config("abandoned_after_s").unwrap_or_else(|| "0".into());
+    let wrong = |_| RuleError::Permanent(format!("setting abandoned_after_s is {text:?}: write seconds"));
+    let after_s: u64 = text.parse().map_err(wrong)?;
+    Ok(after_s > 0 && tx.age_ms / 1000 >= after_s)
 }
 
 /// The first message tells the order's id; where it does not, the reference is the id.
@@ -61,6 +71,14 @@ mod tests {
     #[test]
     fn a_cancelled_order_rolls_back() {
         assert_eq!(verdict_of_status("cancelled"), Verdict::rollback("the order was cancelled"));
+    }
+
+    #[test]
+    fn an_abandoned_order_rolls_back() {
+        let host = host(vec![json!({"status": "paying"})]).config("abandoned_after_s", "30");
+        let aged = |age_ms| mock::transaction("7").with_age_ms(age_ms);
+        assert_eq!(check(&aged(29_999), &host.context()), Ok(Verdict::in_progress()));
+        assert!(matches!(check(&aged(30_000), &host.context()), Ok(Verdict::Rollback(_))));
     }
 
     #[test]
