@@ -243,8 +243,11 @@ impl Checkback {
                 let now: Vec<&Due> = due.iter().filter(|d| d.due_in_ms == 0).collect();
                 let share = (room / now.len().max(1)).max(1);
                 let ask = |d: &&Due| {
-                    let own = config.checker_rows_max.saturating_sub(rooms.get(&d.checker).copied().unwrap_or(0));
-                    (d.checker.clone(), own.min(share).min(open.get(&d.checker).copied().unwrap_or(usize::MAX)))
+                    let busy = rooms.get(&d.checker).copied().unwrap_or(0);
+                    let own = config.checker_rows_max.saturating_sub(busy);
+                    // A breaker that lets one try lets no second one beside it.
+                    let tries = open.get(&d.checker).copied().unwrap_or(usize::MAX).saturating_sub(busy);
+                    (d.checker.clone(), own.min(share).min(tries))
                 };
                 let asks: Vec<(String, usize)> = now.iter().map(ask).filter(|(_, rows)| *rows > 0).collect();
                 if asks.is_empty() {
@@ -323,7 +326,9 @@ impl Checkback {
 
     /// Writes down what was answered, one statement for each kind.
     fn start_settling(&mut self, is_time: bool) {
-        if self.settling || self.answers.is_empty() || !(is_time || self.answers.len() >= self.config.settle_rows_max) {
+        // A full batch does not wait, unless the database just refused it.
+        let is_full = self.answers.len() >= self.config.settle_rows_max && !self.trouble;
+        if self.settling || self.answers.is_empty() || !(is_time || is_full) {
             return;
         }
         self.settling = true;

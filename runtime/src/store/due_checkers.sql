@@ -8,7 +8,7 @@ with recursive known as (
   where k.checker is not null
 )
 select k.checker,
-       least(greatest(extract(epoch from first.check_at - clock_timestamp()) * 1000, 0), 86400000)::bigint as due_in_ms
+       ceil(least(greatest(extract(epoch from first.check_at - clock_timestamp()) * 1000, 0), 86400000))::bigint as due_in_ms
 from known k
 cross join lateral (
   select t.check_at from avouch.tx t where t.state = 'prepared' and t.checker = k.checker order by t.check_at limit 1
