@@ -17,6 +17,8 @@ pub struct Config {
     /// How long a message is kept after it was inserted, once it has ended (sent without consumers, consumed, cancelled,
     /// discarded), in hours. Its dedup key is kept as long. 0 keeps everything.
     pub keep_hours: u64,
+    /// Lines of plugins' logs that are kept.
+    pub plugin_log_lines_max: u64,
     /// How often to look.
     pub every_ms: u64,
 }
@@ -24,7 +26,7 @@ pub struct Config {
 /// Three days of history to look things up in.
 impl Default for Config {
     fn default() -> Self {
-        Self { keep_hours: 72, every_ms: 5_000 }
+        Self { keep_hours: 72, plugin_log_lines_max: 100_000, every_ms: 5_000 }
     }
 }
 
@@ -32,6 +34,9 @@ impl Default for Config {
 const RETIRE_ROWS: i64 = 1000;
 /// Statements in one pass; what is left waits for the next.
 const RETIRE_BATCHES: usize = 50;
+
+/// Lines of plugins' logs deleted in one pass.
+const FORGET_ROWS: i64 = 20_000;
 
 /// The loop.
 pub struct Upkeep {
@@ -51,20 +56,33 @@ impl Upkeep {
     /// Looks from time to time until `stop`.
     pub async fn run(mut self, stop: CancellationToken) {
         let every = Duration::from_millis(self.config.every_ms.max(1));
+        let mut failing = false;
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(every) => {}
             }
-            if let Err(e) = self.pass().await {
-                tracing::debug!(error = %e, "could not retire old messages; trying again");
-            }
-            for stream in &self.streams {
-                if let Err(e) = stream.relieve().await {
-                    tracing::debug!(error = %e, "could not look after the stream; trying again");
+            let round = self.round().await;
+            match &round {
+                Ok(()) => {}
+                Err(e) if failing => tracing::debug!(error = %e, "upkeep fails again"),
+                Err(e) => {
+                    tracing::warn!(error = %e, "could not retire old messages or look after a stream; trying again")
                 }
             }
+            failing = round.is_err();
         }
+    }
+
+    /// All of it once; what fails keeps nothing else from being done.
+    async fn round(&mut self) -> anyhow::Result<()> {
+        let retired = self.pass().await.map(drop).map_err(anyhow::Error::from);
+        let forgotten = self.store.forget_logs(self.config.plugin_log_lines_max, FORGET_ROWS).await;
+        let mut result = retired.and(forgotten.map(drop).map_err(anyhow::Error::from));
+        for stream in &self.streams {
+            result = result.and(stream.relieve().await.map_err(anyhow::Error::from));
+        }
+        result
     }
 
     /// Retires one bounded amount. Returns how many messages.

@@ -5,6 +5,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use tokio::sync::Mutex;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row, Statement};
 
@@ -85,7 +86,7 @@ impl Link {
             Ok::<_, Error>((session, result))
         };
         let (session, result) = within(self.timeout, attempt).await?;
-        if !session.client.is_closed() {
+        if !session.client.is_closed() && !result.as_ref().is_err_and(forgot) {
             *guard = Some(session);
         }
         Ok(result)
@@ -114,6 +115,12 @@ impl Session {
         self.statements.insert(sql, statement.clone());
         Ok(statement)
     }
+}
+
+/// The server no longer knows a prepared statement, or may not plan it again: the next session prepares it anew.
+fn forgot(e: &tokio_postgres::Error) -> bool {
+    let plan_outlived_its_table = e.as_db_error().is_some_and(|e| e.message().starts_with("cached plan"));
+    e.code() == Some(&SqlState::INVALID_SQL_STATEMENT_NAME) || plan_outlived_its_table
 }
 
 async fn within<T>(limit: Duration, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
