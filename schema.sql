@@ -236,6 +236,17 @@ create table if not exists avouch.plugin (
   primary key (name, digest)
 );
 alter table avouch.plugin alter column file set storage external;  -- WebAssembly hardly compresses, and is read whole
+-- What plugins said, and why they gave no answer: of all instances, the newest lines, for `avouch plugin logs`.
+create table if not exists avouch.plugin_log (
+  id     bigint generated always as identity primary key,
+  at     timestamptz not null default clock_timestamp(),
+  plugin text not null,
+  digest text,                                -- which version; none if there was none
+  tx_id  uuid,                                -- what it was asked about
+  level  text not null,                       -- debug to error; fault: it gave no answer
+  line   text not null
+);
+create index if not exists plugin_log_of on avouch.plugin_log (plugin, id);
 -- Which version answers to a name: the last row. Rolling back adds a row with the version before.
 create table if not exists avouch.deployment (
   id     bigint generated always as identity primary key,
@@ -619,10 +630,10 @@ grant update, delete on avouch.tx to avouch_runtime;
 grant insert (id, checker, ref, check_at) on avouch.tx to avouch_runtime;
 grant insert (tx_id, topic, key, payload, payload_bytes, headers, not_before, release_on, dedup_key)
   on avouch.outbox to avouch_runtime;
-grant delete on avouch.dedup to avouch_runtime;
+grant delete on avouch.dedup, avouch.plugin_log to avouch_runtime;
 grant insert, update, delete on avouch.instance, avouch.hold to avouch_runtime;
 grant update on avouch.shard to avouch_runtime;
-grant insert on avouch.stream, avouch.audit, avouch.plugin, avouch.deployment to avouch_runtime;
+grant insert on avouch.stream, avouch.audit, avouch.plugin, avouch.deployment, avouch.plugin_log to avouch_runtime;
 grant execute on function
   avouch.settle(uuid[], text, text, text[]), avouch.recheck(uuid[]), avouch.discard(uuid, text), avouch.pause(text, text, text), avouch.resume(text, text),
   avouch.resend(uuid)

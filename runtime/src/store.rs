@@ -19,7 +19,7 @@ pub use self::checks::{Claim, Due, Held, Parked, Postponed};
 use self::connect::{Target, Tls};
 use self::link::Link;
 pub use self::link::{FIXED_PLANS, Plans};
-pub use self::plugins::Deployment;
+pub use self::plugins::{Deployment, LogLine};
 use self::rows::{AskColumns, columns, payload_of, read_row, u16_of, usize_of};
 use crate::secret::Secret;
 use crate::window::{Ask, Holds, Mark, Reading, Snapshot};

@@ -1,7 +1,7 @@
 //! Plugins that attack their host: each ends within its limits as a fault with a reason, never as a verdict, and nobody else
 //! notices.
 
-mod guest;
+pub mod guest;
 
 mod calls;
 mod files;
