@@ -8,6 +8,7 @@ pub mod lifecycle;
 pub mod topics;
 pub mod window;
 
+pub mod answer;
 pub mod broker;
 pub mod doorbell;
 pub mod rules;
@@ -17,6 +18,7 @@ pub mod store;
 pub mod checkback;
 pub mod control;
 pub mod deployments;
+pub mod inbox;
 pub mod relay;
 pub mod shards;
 pub mod upkeep;

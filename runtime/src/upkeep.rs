@@ -35,6 +35,10 @@ const RETIRE_ROWS: i64 = 1000;
 /// Statements in one pass; what is left waits for the next.
 const RETIRE_BATCHES: usize = 50;
 
+/// Pages of the inbox walked by one statement, 16 MB, and how many statements a pass makes: a table of 1 GB is walked in a
+/// minute.
+const INBOX_PAGES: i64 = 2048;
+const INBOX_PARTS: usize = 6;
 /// Lines of plugins' logs deleted in one pass.
 const FORGET_ROWS: i64 = 20_000;
 
@@ -43,14 +47,19 @@ pub struct Upkeep {
     config: Config,
     store: Arc<Store>,
     streams: Vec<Stream>,
+    /// How long the inbox keeps a record; none: for good.
+    inbox_keep_hours: Option<i64>,
+    /// Where in the inbox to look next.
+    inbox_page: i64,
     /// Nothing older is left to delete.
     retired_to: Uuid,
 }
 
 impl Upkeep {
-    /// A loop over this database and these streams.
-    pub fn new(config: Config, store: Arc<Store>, streams: Vec<Stream>) -> Self {
-        Self { config, store, streams, retired_to: Uuid::nil() }
+    /// A loop over this database and these streams. Records of consumers are kept so many hours, or for good if that is 0.
+    pub fn new(config: Config, store: Arc<Store>, streams: Vec<Stream>, inbox_keep_hours: u64) -> Self {
+        let inbox_keep_hours = i64::try_from(inbox_keep_hours).ok().filter(|hours| *hours > 0);
+        Self { config, store, streams, inbox_keep_hours, inbox_page: 0, retired_to: Uuid::nil() }
     }
 
     /// Looks from time to time until `stop`.
@@ -77,12 +86,28 @@ impl Upkeep {
     /// All of it once; what fails keeps nothing else from being done.
     async fn round(&mut self) -> anyhow::Result<()> {
         let retired = self.pass().await.map(drop).map_err(anyhow::Error::from);
+        let walked = self.walk_inbox().await;
         let forgotten = self.store.forget_logs(self.config.plugin_log_lines_max, FORGET_ROWS).await;
-        let mut result = retired.and(forgotten.map(drop).map_err(anyhow::Error::from));
+        let mut result = retired.and(forgotten.map(drop).and(walked).map_err(anyhow::Error::from));
         for stream in &self.streams {
             result = result.and(stream.relieve().await.map_err(anyhow::Error::from));
         }
         result
+    }
+
+    /// Deletes old records of what consumers did, from the next part of the table.
+    async fn walk_inbox(&mut self) -> Result<(), Error> {
+        let Some(hours) = self.inbox_keep_hours else { return Ok(()) };
+        for _ in 0..INBOX_PARTS {
+            let to = self.inbox_page + INBOX_PAGES;
+            let (_, pages) = self.store.retire_inbox(self.inbox_page, to, hours).await?;
+            self.inbox_page = to;
+            if to >= pages {
+                self.inbox_page = 0;
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Retires one bounded amount. Returns how many messages.

@@ -22,4 +22,5 @@ mod contract;
 mod docs;
 mod foreign;
 mod hostile;
+mod inbox;
 mod schema;

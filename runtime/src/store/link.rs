@@ -17,6 +17,7 @@ pub struct Link {
     target: Target,
     timeout: Duration,
     plans: Plans,
+    is_impatient: bool,
     session: Mutex<Option<Session>>,
 }
 
@@ -39,13 +40,22 @@ pub enum Plans {
 pub const FIXED_PLANS: &str = "set enable_seqscan = off; set enable_hashjoin = off; set enable_mergejoin = off; \
                            set enable_bitmapscan = off; set enable_memoize = off; set plan_cache_mode = force_generic_plan; set jit = off";
 
+/// A statement of the runtime's own is over in a fraction of this.
+const IMPATIENCE: &str = "set lock_timeout = '100ms'";
+
 /// Parameters of a statement.
 pub type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
 
 impl Link {
     /// A link that connects at its first use; each statement may take `timeout`.
     pub fn new(target: Target, timeout: Duration, plans: Plans) -> Self {
-        Self { target, timeout, plans, session: Mutex::new(None) }
+        Self { target, timeout, plans, is_impatient: false, session: Mutex::new(None) }
+    }
+
+    /// With a short `lock_timeout`: what others hold for long is not waited for. Behind a pooler, where settings would leak, it
+    /// waits like any other.
+    pub fn impatient(self) -> Self {
+        Self { is_impatient: true, ..self }
     }
 
     /// Runs a statement and returns its rows.
@@ -101,6 +111,9 @@ impl Link {
         });
         if self.plans == Plans::Fixed {
             client.batch_execute(FIXED_PLANS).await?;
+            if self.is_impatient {
+                client.batch_execute(IMPATIENCE).await?;
+            }
         }
         Ok(Session { client, statements: HashMap::new() })
     }

@@ -19,6 +19,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("broker", &["lifecycle", "message", "secret", "store::full_text"]),
     ("doorbell", &["store::connect", "store::Error", "store::full_text"]),
     ("rules", &["broker", "secret", "store::connect", "store::full_text"]),
+    ("answer", &["broker", "store"]),
     // 2: shards' two types are the channel between the loops.
     (
         "relay",
@@ -38,7 +39,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("deployments", &["rules", "store"]),
     ("shards", &["store"]),
     ("upkeep", &["broker", "store"]),
-    ("control", &["broker", "store"]),
+    ("control", &["answer", "broker", "store"]),
+    ("inbox", &["answer", "broker", "store"]),
     // 3
     ("logs", &[]),
     (
@@ -48,6 +50,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "checkback",
             "control",
             "doorbell",
+            "inbox",
             "logs",
             "relay",
             "rules",
@@ -67,6 +70,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "control",
             "deployments",
             "doorbell",
+            "inbox",
             "relay",
             "rules",
             "schema",
@@ -97,6 +101,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "deployments",
             "dev",
             "doorbell",
+            "inbox",
             "relay",
             "rules",
             "schema",
