@@ -23,3 +23,4 @@ mod docs;
 mod foreign;
 mod hostile;
 mod schema;
+mod stories;
