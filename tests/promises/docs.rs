@@ -23,6 +23,7 @@ const PAGES: &[&str] = &[
     "docs/operating.md",
     "docs/plugins.md",
     "examples/tcc/README.md",
+    "examples/saga/README.md",
 ];
 /// The reader's own tables, which the examples suppose.
 const READERS_TABLES: &str = "create table orders (id int primary key, status text); grant all on orders to public";

@@ -72,3 +72,22 @@ async fn transfer_ends_balanced_at_whichever_step_its_coordinator_is_killed() {
         ],
     );
 }
+
+#[tokio::test]
+async fn saga_ends_consistent_whichever_service_is_killed_at_whichever_step() {
+    let text = play("avouch-example-saga").await;
+    let accidents = [
+        "shop dies placing confirmed 3",
+        "shop dies placed confirmed 3",
+        "stock dies answering confirmed 3",
+        "stock dies answered confirmed 3",
+        "shop dies concluding confirmed 3",
+        "shop dies concluded confirmed 3",
+        "stock dies answering cancelled 0 there are no 1001 apples",
+        "stock dies answered cancelled 0 there are no 1001 apples",
+        "shop dies concluding cancelled 0 there are no 1001 apples",
+        "shop dies concluded cancelled 0 there are no 1001 apples",
+    ];
+    assert_lines(&text, &accidents);
+    assert_lines(&text, &["nobody dies confirmed 3", "nobody dies cancelled 0", "the books balance"]);
+}
