@@ -22,6 +22,8 @@ const PAGES: &[&str] = &[
     "docs/consumers.md",
     "docs/operating.md",
     "docs/plugins.md",
+    "examples/tcc/README.md",
+    "examples/saga/README.md",
 ];
 /// The reader's own tables, which the examples suppose.
 const READERS_TABLES: &str = "create table orders (id int primary key, status text); create table invoices (order_id int); \

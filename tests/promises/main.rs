@@ -24,3 +24,4 @@ mod foreign;
 mod hostile;
 mod inbox;
 mod schema;
+mod stories;
