@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::control::{self, Control};
 use crate::deployments::Deployments;
 use crate::doorbell::{Doorbell, Mode};
-use crate::inbox::{self, Inbox};
+use crate::inbox::{self, Desk, Inbox};
 use crate::relay::{Parts, Relay};
 use crate::rules::Rules;
 use crate::shards::{Progress, Shards};
@@ -85,7 +85,8 @@ async fn start_source(
     // Compiled code comes from the cache in milliseconds: who is ready can judge.
     until_it_answers(name, async || deployments.pass().await).await?;
     let sizes = (config.rules.messages_max, config.rules.payload_bytes_max);
-    let checkback = Checkback::new(config.checkback.clone(), config.checker.clone(), Arc::clone(&store), rules, sizes);
+    let checkback =
+        Checkback::new(config.checkback.clone(), config.checker.clone(), Arc::clone(&store), Arc::clone(&rules), sizes);
     let grace = Duration::from_millis(config.grace_ms);
     if config.is_served(name) {
         let subjects = control::subjects(&config.control.subject_prefix);
@@ -97,7 +98,9 @@ async fn start_source(
             until_it_answers(name, async || store.consumers(&consumers).await).await?;
             let subjects = inbox::subjects(&config.control.subject_prefix);
             let service = broker.serve(inbox::NAME, inbox::DESCRIPTION, &subjects).await?;
-            let inbox = Inbox::new(config.inbox.clone(), config.consumer.clone(), service, Arc::clone(&store), grace);
+            let seen = (Arc::clone(&rules), sizes.1);
+            let desk = Desk::new(config.inbox.clone(), config.consumer.clone(), Arc::clone(&store), seen);
+            let inbox = Inbox::new(service, desk, grace);
             running.spawn(inbox.run(stop.clone()));
         }
     }

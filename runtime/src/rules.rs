@@ -1,6 +1,7 @@
 //! Plugins: what they may do, and asking them. The only code that knows wasmtime. Answers are the plugin's word; faults
 //! never decide anything.
 
+mod calls;
 mod engine;
 pub mod http;
 pub mod limits;
@@ -19,10 +20,11 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
+use self::calls::{Call, Check, Decide, Identify};
 pub use self::engine::{COMPILE_COMMAND, compile_stdin};
 pub use self::plugin::{File, Grants, Plugin};
 pub use self::powers::Powers;
-pub use self::v1::{Line, Message, RuleError, Transaction, Verdict};
+pub use self::v1::{Decision, Identity, Line, Message, RuleError, Seen, SeenRecord, Status, Transaction, Verdict};
 use crate::broker;
 
 /// `[binding]`: what operators name for plugins.
@@ -82,9 +84,9 @@ impl Fault {
 
 /// What came of one call.
 #[derive(Debug)]
-pub struct Answer {
+pub struct Answer<T = Verdict> {
     /// The plugin's word, or why there is none.
-    pub verdict: Result<Verdict, Fault>,
+    pub verdict: Result<T, Fault>,
     /// Which version was asked; none if there is none.
     pub digest: Option<Arc<str>>,
     /// What it logged.
@@ -157,13 +159,27 @@ impl Rules {
 
     /// Asks this plugin.
     pub async fn ask(&self, plugin: &Plugin, tx: &Transaction) -> Answer {
+        self.run(plugin, &Check(tx)).await
+    }
+
+    /// What makes this message the same piece of work as another, for this consumer.
+    pub async fn identify(&self, plugin: &Plugin, consumer: &str, message: &Message) -> Answer<Identity> {
+        self.run(plugin, &Identify(consumer, message)).await
+    }
+
+    /// What this consumer does with the message, given what is recorded.
+    pub async fn decide(&self, plugin: &Plugin, consumer: &str, message: &Message, seen: &Seen) -> Answer<Decision> {
+        self.run(plugin, &Decide(consumer, message, seen)).await
+    }
+
+    async fn run<C: Call>(&self, plugin: &Plugin, call: &C) -> Answer<C::Answer> {
         let Some(_turn) = turn(plugin.room(), &self.calls).await else {
             let verdict = Err(Fault::Transient("the runtime stops".into()));
             return Answer { verdict, digest: None, log: Vec::new(), took: Duration::ZERO };
         };
         let _ticking = self.host.ticking();
         let began = Instant::now();
-        let (verdict, log) = plugin.check(tx, &self.config, began).await;
+        let (verdict, log) = plugin.run(call, &self.config, began).await;
         Answer { verdict, digest: Some(plugin.digest()), log, took: began.elapsed() }
     }
 }

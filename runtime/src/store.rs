@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 pub use self::checks::{Claim, Due, Held, Parked, Postponed};
 use self::connect::{Target, Tls};
-pub use self::inbox::{Begin, Begun, Consumer, Finish, Finished};
+pub use self::inbox::{Begin, Begun, Claim as InboxClaim, Consumer, Finish, Finished, Record};
 use self::link::Link;
 pub use self::link::{FIXED_PLANS, Plans};
 pub use self::plugins::{Deployment, LogLine};

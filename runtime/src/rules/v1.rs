@@ -19,9 +19,31 @@ mod bindings {
     });
 }
 
-pub use self::bindings::avouch::rules::types::{Message, RuleError, Transaction, Verdict};
+/// The other world, with the types and the imports of the first.
+mod idempotency_bindings {
+    wasmtime::component::bindgen!({
+        path: "../sdk/wit",
+        world: "idempotency-plugin",
+        imports: { default: async | trappable },
+        exports: { default: async },
+        with: {
+            "avouch:rules/types": super::bindings::avouch::rules::types,
+            "avouch:rules/sql": super::bindings::avouch::rules::sql,
+            "avouch:rules/http": super::bindings::avouch::rules::http,
+            "avouch:rules/nats": super::bindings::avouch::rules::nats,
+            "avouch:rules/config": super::bindings::avouch::rules::config,
+            "avouch:rules/log": super::bindings::avouch::rules::log,
+            "avouch:rules/clock": super::bindings::avouch::rules::clock,
+        },
+    });
+}
+
+pub use self::bindings::avouch::rules::types::{
+    Decision, Identity, Message, RuleError, Seen, SeenRecord, Status, Transaction, Verdict,
+};
 use self::bindings::avouch::rules::{clock, config, http, log, nats, sql, types};
 pub use self::bindings::{CheckBackPlugin, CheckBackPluginPre};
+pub use self::idempotency_bindings::{IdempotencyPlugin, IdempotencyPluginPre};
 
 /// What a store knows of the plugin and of the call that it runs.
 pub struct State {

@@ -40,7 +40,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("shards", &["store"]),
     ("upkeep", &["broker", "store"]),
     ("control", &["answer", "broker", "store"]),
-    ("inbox", &["answer", "broker", "store"]),
+    ("inbox", &["answer", "broker", "rules", "store"]),
     // 3
     ("logs", &[]),
     (
