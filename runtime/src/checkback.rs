@@ -22,6 +22,7 @@ use self::ask::{message, report, transaction};
 use self::breaker::Breaker;
 use self::decide::{Facts, Move, decide};
 use self::settle::{Settled, settle};
+use crate::alarm::{Alarms, Event, Kind};
 use crate::lifecycle::Backoff;
 use crate::rules::{Answer, Fault, Message, Rules};
 use crate::store::{Claim, Due, Error, Held, Store};
@@ -133,6 +134,7 @@ pub struct Checkback {
     backoff: Backoff,
     trouble: bool,
     random: RandomState,
+    alarms: Alarms,
 }
 
 /// Who has something to do, what was claimed of it, and the messages that it holds.
@@ -152,11 +154,11 @@ impl Checkback {
     /// A loop that asks `rules` about the transactions of `store`. `sizes`: messages of a transaction that a checker sees, and
     /// bytes of a payload.
     pub fn new(
-        config: Config,
-        checkers: BTreeMap<String, CheckerConfig>,
+        (config, checkers): (Config, BTreeMap<String, CheckerConfig>),
         store: Arc<Store>,
         rules: Arc<Rules>,
         sizes: (usize, usize),
+        alarms: Alarms,
     ) -> Self {
         Self {
             config,
@@ -175,6 +177,7 @@ impl Checkback {
             backoff: Backoff::new(RETRY.0, RETRY.1),
             trouble: false,
             random: RandomState::new(),
+            alarms,
         }
     }
 
@@ -299,10 +302,13 @@ impl Checkback {
         match &answer.verdict {
             Err(fault @ (Fault::Missing | Fault::Broken(_))) => {
                 if let Some(wait) = breaker.failed(now) {
-                    tracing::error!(
-                        alarm = "checker_broken", checker = claim.checker, fault = %fault, wait_ms = wait.as_millis(),
-                        "a checker is broken: its transactions stay undecided until it is mended; avouch plugin deploy or rollback"
-                    );
+                    self.alarms.raise(&Event {
+                        kind: Kind::CheckerBroken,
+                        subject: &claim.checker,
+                        id: claim.id.to_string(),
+                        reference: claim.reference.as_deref(),
+                        why: &format!("{fault}; asked again in {} ms", wait.as_millis()),
+                    });
                 }
             }
             _ => {
@@ -350,10 +356,13 @@ impl Checkback {
     fn settled(&mut self, settled: Settled) {
         self.settling = false;
         for (id, checker, reference, reason) in settled.parked {
-            tracing::error!(
-                alarm = "in_doubt", %id, checker, reference, reason,
-                "a transaction is in doubt: decide it with avouch tx commit, rollback or recheck"
-            );
+            self.alarms.raise(&Event {
+                kind: Kind::InDoubt,
+                subject: &checker,
+                id: id.to_string(),
+                reference: reference.as_deref(),
+                why: &reason,
+            });
         }
         if self.database(settled.result).is_none() {
             for (claim, _) in &settled.left {

@@ -18,6 +18,7 @@ use uuid::Uuid;
 
 use self::answer::{Code, Fault};
 use self::request::{Look, Prepare, Word};
+use crate::alarm::{Alarms, Event, Kind};
 use crate::broker::{Request, Service};
 use crate::store::Store;
 
@@ -85,12 +86,13 @@ pub struct Control {
 /// What carries a request out.
 struct Desk {
     store: Arc<Store>,
+    alarms: Alarms,
 }
 
 impl Control {
     /// A loop that answers the requests of `service`, and when it is stopped takes at most `grace` for those in flight.
-    pub fn new(config: &Config, service: Service, store: Arc<Store>, grace: Duration) -> Self {
-        let desk = Arc::new(Desk { store });
+    pub fn new(config: &Config, service: Service, store: Arc<Store>, grace: Duration, alarms: Alarms) -> Self {
+        let desk = Arc::new(Desk { store, alarms });
         Self { requests_max: config.requests_max, grace, service, desk, work: JoinSet::new() }
     }
 
@@ -176,10 +178,13 @@ impl Desk {
         let id = word.id;
         let reported = self.store.report_tx(id, outcome, word.reason.as_deref()).await?.ok_or_else(|| no_tx(id))?;
         if reported.state == "in_doubt" {
-            tracing::error!(
-                alarm = "in_doubt", %id, checker = reported.checker, reference = reported.reference, outcome,
-                "a transaction is in doubt: its producer contradicts what it was; decide it with avouch tx commit, rollback or recheck"
-            );
+            self.alarms.raise(&Event {
+                kind: Kind::InDoubt,
+                subject: &reported.checker,
+                id: id.to_string(),
+                reference: reported.reference.as_deref(),
+                why: &format!("its producer says {outcome}, which contradicts what was decided"),
+            });
         }
         Ok(json!({ "id": id, "state": reported.state }))
     }

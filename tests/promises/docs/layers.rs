@@ -16,6 +16,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("secret", &[]),
     // 1
     ("store", &["message", "secret", "window"]),
+    ("alarm", &["lifecycle", "secret", "store::connect", "store::full_text"]),
     ("broker", &["lifecycle", "message", "secret", "store::full_text"]),
     ("doorbell", &["store::connect", "store::Error", "store::full_text"]),
     ("rules", &["broker", "secret", "store::connect", "store::full_text"]),
@@ -23,6 +24,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "relay",
         &[
+            "alarm",
             "broker",
             "doorbell",
             "lifecycle",
@@ -34,16 +36,17 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "window",
         ],
     ),
-    ("checkback", &["lifecycle", "rules", "store"]),
-    ("deployments", &["rules", "store"]),
+    ("checkback", &["alarm", "lifecycle", "rules", "store"]),
+    ("deployments", &["alarm", "rules", "store"]),
     ("shards", &["store"]),
     ("upkeep", &["broker", "store"]),
-    ("control", &["broker", "store"]),
+    ("control", &["alarm", "broker", "store"]),
     // 3
     ("logs", &[]),
     (
         "config",
         &[
+            "alarm",
             "broker",
             "checkback",
             "control",
@@ -61,6 +64,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "app",
         &[
+            "alarm",
             "broker",
             "checkback",
             "config",
@@ -76,19 +80,21 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         ],
     ),
     ("dev", &["app", "config", "schema", "secret", "store"]),
-    ("cli", &["app", "config", "dev", "logs", "rules", "schema", "secret", "store"]),
+    ("cli", &["alarm", "app", "config", "dev", "logs", "rules", "schema", "secret", "store"]),
 ];
 /// Who may name the clients of the outside world. `message` makes NATS's header map, `dev` asks servers whether they are up.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("async_nats", &["broker", "dev", "message", "rules"]),
     ("tokio_postgres", &["cli", "dev", "doorbell", "rules", "schema", "store"]),
     ("wasmtime", &["rules"]),
-    ("reqwest", &["rules"]),
+    ("lettre", &["alarm"]),
+    ("reqwest", &["alarm", "rules"]),
     ("figment", &["config"]),
     ("clap", &["cli", "dev"]),
     (
         "tokio",
         &[
+            "alarm",
             "app",
             "broker",
             "checkback",
