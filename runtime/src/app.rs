@@ -97,8 +97,8 @@ async fn start_source(
     // Compiled code comes from the cache in milliseconds: who is ready can judge.
     until_it_answers(name, async || deployments.pass().await).await?;
     let sizes = (config.rules.messages_max, config.rules.payload_bytes_max);
-    let checkers = (config.checkback.clone(), config.checker.clone());
-    let checkback = Checkback::new(checkers, Arc::clone(&store), rules, sizes, alarms.clone());
+    let (settings, checkers) = (config.checkback.clone(), config.checker.clone());
+    let checkback = Checkback::new(settings, checkers, Arc::clone(&store), rules, sizes, alarms.clone());
     let grace = Duration::from_millis(config.grace_ms);
     if config.is_served(name) {
         let subjects = control::subjects(&config.control.subject_prefix);

@@ -154,7 +154,8 @@ impl Checkback {
     /// A loop that asks `rules` about the transactions of `store`. `sizes`: messages of a transaction that a checker sees, and
     /// bytes of a payload.
     pub fn new(
-        (config, checkers): (Config, BTreeMap<String, CheckerConfig>),
+        config: Config,
+        checkers: BTreeMap<String, CheckerConfig>,
         store: Arc<Store>,
         rules: Arc<Rules>,
         sizes: (usize, usize),

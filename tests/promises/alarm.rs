@@ -213,13 +213,12 @@ async fn hanging_sink_delays_neither_the_others_nor_check_back_nor_the_relay() {
     committed(&ground, prepare(&ground, "good").await).await;
     ground.insert("t", 3, 0, 30).await;
     ground.drained().await;
-    let pid = until("the program to have been killed", secs(30), async || {
+    until("the program to have been killed", secs(30), async || {
         let text = std::fs::read_to_string(pids.path()).ok()?;
         let pid: i32 = text.lines().next()?.parse().ok()?;
-        is_gone(pid).then_some(pid)
+        is_gone(pid).then_some(())
     })
     .await;
-    assert!(pid > 0 && !avouch.log().contains("an alarm could not be delivered"), "it is still being tried");
     assert!(avouch.terminate(secs(15)).await.success(), "nor do they hold up the end");
     assert!(avouch.log().contains("not all alarms could be delivered before the end"));
 }

@@ -133,6 +133,18 @@ fn modules_import_only_what_their_layer_allows() {
     }
 }
 
+/// A log line with a field of this name is one that sinks get too.
+#[test]
+fn alarms_are_logged_in_one_place() {
+    for file in files("runtime/src", &["rs"]).iter().filter(|file| *file != "alarm.rs") {
+        let code = code(&read(&format!("runtime/src/{file}")));
+        let logs = code.split("tracing::").skip(1).filter_map(|rest| rest.split(';').next());
+        for log in logs {
+            assert!(!log.contains("alarm ="), "{file} logs an alarm: leave it to alarm::Alarms::raise\n{log}");
+        }
+    }
+}
+
 #[test]
 fn files_are_short() {
     for base in ["runtime/src", "tests", "examples"] {
