@@ -1,6 +1,6 @@
 # The short way to everything; `make` alone lists it.
 .DEFAULT_GOAL := help
-.PHONY: help setup guests demo dev test bench lint fmt
+.PHONY: help setup guests demo tcc saga dev test bench lint fmt
 
 help: ## lists the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | sort | while IFS="$$(printf '\t')" read -r name text; do \
@@ -11,12 +11,22 @@ setup: ## installs what `make demo` needs beside Rust: Postgres, nats-server
 
 guests: ## the plugins of this repository as WebAssembly, in target/guests
 	cargo build -q -p avouch-runtime
-	@target/debug/avouch plugin build --profile guest --target-dir target/guests -p order-check -p payment-http-check
+	@target/debug/avouch plugin build --profile guest --target-dir target/guests -p order-check -p payment-http-check -p transfer-check
 
 demo: ## an order service, the relay and a consumer on embedded servers; DEMO_SECONDS=n ends it with a balance
 	@.ci/setup
 	@$(MAKE) --no-print-directory guests
 	cargo run -q -p avouch-example-orders -- --seconds "$${DEMO_SECONDS:-0}"
+
+tcc: ## try, confirm, cancel across two banks, the coordinator killed at each step; ends by itself with a balance
+	@.ci/setup
+	@$(MAKE) --no-print-directory guests
+	cargo run -q -p avouch-example-tcc
+
+saga: ## an order and the stock it needs, both services killed at each step; ends by itself with a balance
+	@.ci/setup
+	cargo build -q -p avouch-runtime
+	cargo run -q -p avouch-example-saga
 
 dev: ## the runtime on embedded servers, for your own service to talk to
 	@.ci/setup
@@ -25,7 +35,7 @@ dev: ## the runtime on embedded servers, for your own service to talk to
 test: ## everything, on real servers
 	@.ci/setup test
 	@$(MAKE) --no-print-directory lint
-	cargo build -p avouch-runtime
+	cargo build -p avouch-runtime -p avouch-example-tcc -p avouch-example-saga
 	@$(MAKE) --no-print-directory guests
 	cargo test --workspace
 

@@ -173,6 +173,46 @@ create table if not exists avouch.dedup (
 );
 create index if not exists dedup_message on avouch.dedup (message_id);
 
+-- -- Consumers --------------------------------------------------------------------------------------------------------
+-- Those of the configuration, under a short name for the records below. A row outlives its section in the file.
+create table if not exists avouch.consumer (
+  id             int generated always as identity primary key,
+  name           text not null constraint consumer_name check (name ~ '^[A-Za-z0-9_-]{1,64}$') constraint consumer_name_unique unique,
+  lease_ms       int not null,                -- how long a token holds
+  takeover       text not null                -- what follows a lease that ended without a word
+                 constraint consumer_takeover_known check (takeover in ('rerun', 'park')),
+  attempts_max   int not null,
+  retry_first_ms int not null,                -- the first pause after a failure; it doubles
+  retry_max_ms   int not null,
+  created_at     timestamptz not null default clock_timestamp()
+);
+
+-- Tokens grow over all records: a store that keeps the greatest one that it saw refuses whoever was overtaken.
+create sequence if not exists avouch.inbox_token as bigint cache 1;
+
+-- What each consumer did: one record a key, which is the message's id unless a plugin says what makes two messages the same.
+-- Every change is guarded by the revision, or the token, that it expects.
+create table if not exists avouch.inbox (
+  consumer    int not null,                   -- avouch.consumer
+  key         text not null constraint inbox_key_length check (octet_length(key) between 1 and 512),
+  state       text not null
+              constraint inbox_state_known check (state in ('running', 'waiting', 'done', 'rejected', 'parked')),
+  revision    int not null default 0,         -- counts changes
+  attempts    int not null default 1,         -- how often somebody was told to run
+  token       bigint not null default nextval('avouch.inbox_token'),
+  until       timestamptz,                    -- running: the lease; waiting: when to try again
+  version     bigint,                         -- of the thing that the message is about, if a plugin tells
+  fingerprint text constraint inbox_fingerprint_length check (octet_length(fingerprint) <= 128),
+  message_id  uuid,                           -- whose processing it records
+  result      text,                           -- what the consumer gave, for whoever asks again
+  reason      text,
+  created_at  timestamptz not null default clock_timestamp(),
+  changed_at  timestamptz not null default clock_timestamp(),
+  -- Each record changes once at least: its second version finds room beside the first.
+  constraint inbox_pkey primary key (consumer, key)
+) with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_insert_scale_factor = 0.05,
+        autovacuum_vacuum_cost_delay = 1);
+
 -- -- What the runtime keeps -------------------------------------------------------------------------------------------
 -- One row a running `avouch run`. The lease stands here, not in the shard rows, so that renewing it never waits for
 -- the marks that lock those rows.
@@ -236,6 +276,17 @@ create table if not exists avouch.plugin (
   primary key (name, digest)
 );
 alter table avouch.plugin alter column file set storage external;  -- WebAssembly hardly compresses, and is read whole
+-- What plugins said, and why they gave no answer: of all instances, the newest lines, for `avouch plugin logs`.
+create table if not exists avouch.plugin_log (
+  id     bigint generated always as identity primary key,
+  at     timestamptz not null default clock_timestamp(),
+  plugin text not null,
+  digest text,                                -- which version; none if there was none
+  tx_id  uuid,                                -- what it was asked about
+  level  text not null,                       -- debug to error; fault: it gave no answer
+  line   text not null
+);
+create index if not exists plugin_log_of on avouch.plugin_log (plugin, id);
 -- Which version answers to a name: the last row. Rolling back adds a row with the version before.
 create table if not exists avouch.deployment (
   id     bigint generated always as identity primary key,
@@ -599,6 +650,204 @@ begin
   select again.id from again;
 end $$;
 
+-- -- The inbox --------------------------------------------------------------------------------------------------------
+-- The consumer of this name.
+create or replace function avouch.consumer_of(consumer text) returns avouch.consumer language plpgsql stable as $$
+declare
+  who avouch.consumer;
+begin
+  select * into who from avouch.consumer c where c.name = consumer_of.consumer;
+  if not found then
+    raise exception 'there is no consumer %', consumer using errcode = 'undefined_object',
+      hint = format('add [consumer.%s] to the configuration of avouch run, and start it once', consumer);
+  end if;
+  return who;
+end $$;
+
+-- Once per consumer and message, in the consumer's own transaction: true if this transaction is to make the effect, which then
+-- commits together with the record. Waits for a concurrent transaction that said so first. Another fingerprint than the one
+-- recorded raises an error: two different things came under one id.
+create or replace function avouch.inbox_once(consumer text, id uuid, fingerprint text default null)
+returns boolean language plpgsql security definer set search_path = pg_catalog, avouch, pg_temp set enable_seqscan = off as $$
+declare
+  who int := (avouch.consumer_of(inbox_once.consumer)).id;
+  seen avouch.inbox;
+begin
+  insert into avouch.inbox (consumer, key, state, message_id, fingerprint)
+  values (who, inbox_once.id::text, 'done', inbox_once.id, inbox_once.fingerprint) on conflict do nothing;
+  if found then
+    return true;
+  end if;
+  select * into seen from avouch.inbox i where i.consumer = who and i.key = inbox_once.id::text for update;
+  if seen.fingerprint <> inbox_once.fingerprint then
+    raise exception 'consumer % has seen message % with another fingerprint: % then, % now', inbox_once.consumer, inbox_once.id,
+      seen.fingerprint, inbox_once.fingerprint using errcode = 'integrity_constraint_violation',
+      hint = 'two different messages came under one id: look at where the id is made';
+  elsif seen.state = 'done' then
+    return false;
+  elsif seen.state = 'parked' then
+    raise exception 'message % is parked for consumer %: %', inbox_once.id, inbox_once.consumer, seen.reason
+      using errcode = 'object_not_in_prerequisite_state', hint = 'find out whether it had its effect, then avouch.inbox_decide';
+  end if;
+  -- Begun by asking: whoever holds the token is fenced from now on.
+  update avouch.inbox i
+  set state = 'done', revision = i.revision + 1, until = null, reason = null, message_id = inbox_once.id, changed_at = clock_timestamp(),
+      fingerprint = coalesce(inbox_once.fingerprint, i.fingerprint), token = nextval('avouch.inbox_token')
+  where i.consumer = who and i.key = inbox_once.id::text;
+  return true;
+end $$;
+
+-- May this consumer act on this key now? decision: run (with a token, until the lease ends), done (with the result), skip (an
+-- older version), busy (somebody runs it, or it failed a moment ago: ask again after retry_after_ms), reject (it failed for
+-- good, or is parked), conflict (the same key with another fingerprint). The only place that decides it.
+create or replace function avouch.inbox_begin(
+  consumer text, key text, fingerprint text default null, version bigint default null, message_id uuid default null,
+  lease interval default null,
+  out decision text, out token bigint, out attempt int, out lease_ms bigint, out retry_after_ms bigint, out result text, out reason text
+) language plpgsql security definer set search_path = pg_catalog, avouch, pg_temp set enable_seqscan = off as $$
+declare
+  who avouch.consumer := avouch.consumer_of(inbox_begin.consumer);
+  seen avouch.inbox;
+  is_newer boolean;
+  is_older boolean;
+  at timestamptz;
+begin
+  lease := coalesce(lease, who.lease_ms * interval '1 ms');
+  lease_ms := extract(epoch from lease) * 1000;
+  at := clock_timestamp();
+  insert into avouch.inbox as i (consumer, key, state, message_id, fingerprint, version, until)
+  values (who.id, inbox_begin.key, 'running', inbox_begin.message_id, inbox_begin.fingerprint, inbox_begin.version, at + lease)
+  on conflict do nothing returning i.token, i.attempts into inbox_begin.token, attempt;
+  if found then
+    decision := 'run';
+    return;
+  end if;
+  lease_ms := null;
+  select * into seen from avouch.inbox i where i.consumer = who.id and i.key = inbox_begin.key for update;
+  if not found then
+    decision := 'busy';  -- Retired in this very moment.
+    retry_after_ms := 10;
+    return;
+  end if;
+  at := clock_timestamp();
+  is_newer := coalesce(inbox_begin.version > seen.version, false);
+  is_older := coalesce(inbox_begin.version < seen.version, false);
+  if not is_newer and not is_older and seen.fingerprint <> inbox_begin.fingerprint then
+    decision := 'conflict';
+    reason := format('key %s was recorded for message %s with fingerprint %s, and this one has %s', inbox_begin.key, seen.message_id,
+      seen.fingerprint, inbox_begin.fingerprint);
+    return;
+  elsif seen.state in ('running', 'waiting') and (seen.until > at or is_older) then
+    decision := 'busy';
+    retry_after_ms := greatest(1, ceil(extract(epoch from seen.until - at) * 1000));
+    return;
+  elsif not is_newer and seen.state = 'done' then
+    decision := case when is_older then 'skip' else 'done' end;
+    result := case when not is_older then seen.result end;
+    reason := case when is_older then format('version %s is older than %s, which is done', inbox_begin.version, seen.version) end;
+    return;
+  elsif not is_newer and seen.state in ('rejected', 'parked') then
+    decision := 'reject';
+    reason := seen.reason;
+    return;
+  elsif seen.state = 'running' and who.takeover = 'park' then
+    update avouch.inbox i
+    set state = 'parked', revision = i.revision + 1, until = null, changed_at = at,
+        reason = format('the lease of attempt %s ended without a word: whether it had its effect is not known', seen.attempts)
+    where i.consumer = who.id and i.key = inbox_begin.key returning i.reason into inbox_begin.reason;
+    decision := 'reject';
+    return;
+  elsif not is_newer and seen.attempts >= who.attempts_max then
+    update avouch.inbox i
+    set state = 'rejected', revision = i.revision + 1, until = null, changed_at = at,
+        reason = format('%s attempts ended without a word', seen.attempts)
+    where i.consumer = who.id and i.key = inbox_begin.key returning i.reason into inbox_begin.reason;
+    decision := 'reject';
+    return;
+  end if;
+  update avouch.inbox i
+  set state = 'running', revision = i.revision + 1, attempts = case when is_newer then 1 else i.attempts + 1 end,
+      token = nextval('avouch.inbox_token'), until = at + lease, version = inbox_begin.version, message_id = inbox_begin.message_id,
+      fingerprint = inbox_begin.fingerprint, result = null, reason = null, changed_at = at
+  where i.consumer = who.id and i.key = inbox_begin.key returning i.token, i.attempts into inbox_begin.token, attempt;
+  decision := 'run';
+  lease_ms := extract(epoch from lease) * 1000;
+end $$;
+
+-- The holder of a token is done: true if the record says so now, false if the token is stale and nothing was changed. Inside the
+-- transaction of the effect, false means: roll back.
+create or replace function avouch.inbox_complete(consumer text, key text, token bigint, result text default null)
+returns boolean language plpgsql security definer set search_path = pg_catalog, avouch, pg_temp set enable_seqscan = off as $$
+declare
+  who int := (avouch.consumer_of(inbox_complete.consumer)).id;
+begin
+  update avouch.inbox i
+  set state = 'done', revision = i.revision + 1, until = null, result = inbox_complete.result, reason = null, changed_at = clock_timestamp()
+  where i.consumer = who and i.key = inbox_complete.key and i.token = inbox_complete.token and i.state = 'running';
+  -- Its first answer may have been lost.
+  return found or exists (select from avouch.inbox i where i.consumer = who and i.key = inbox_complete.key
+    and i.token = inbox_complete.token and i.state = 'done');
+end $$;
+
+-- The holder of a token has failed: for good, or to be tried again after a while. state: waiting, rejected, or fenced.
+create or replace function avouch.inbox_fail(
+  consumer text, key text, token bigint, reason text, permanent boolean default false, retry_after interval default null,
+  out state text, out retry_after_ms bigint
+) language plpgsql security definer set search_path = pg_catalog, avouch, pg_temp set enable_seqscan = off as $$
+declare
+  who avouch.consumer := avouch.consumer_of(inbox_fail.consumer);
+begin
+  update avouch.inbox i
+  set state = case when permanent or i.attempts >= who.attempts_max then 'rejected' else 'waiting' end,
+      revision = i.revision + 1, changed_at = clock_timestamp(),
+      until = case when not permanent and i.attempts < who.attempts_max then clock_timestamp()
+        + coalesce(inbox_fail.retry_after, least(who.retry_max_ms, who.retry_first_ms * 2.0 ^ least(i.attempts - 1, 40)) * interval '1 ms') end,
+      reason = case when permanent then inbox_fail.reason else format('attempt %s: %s', i.attempts, inbox_fail.reason) end
+  where i.consumer = who.id and i.key = inbox_fail.key and i.token = inbox_fail.token and i.state = 'running'
+  returning i.state, ceil(extract(epoch from i.until - clock_timestamp()) * 1000) into inbox_fail.state, inbox_fail.retry_after_ms;
+  if inbox_fail.state is null then
+    -- Its first answer may have been lost.
+    select i.state, greatest(0, ceil(extract(epoch from i.until - clock_timestamp()) * 1000)) into inbox_fail.state, inbox_fail.retry_after_ms
+    from avouch.inbox i
+    where i.consumer = who.id and i.key = inbox_fail.key and i.token = inbox_fail.token and i.state in ('waiting', 'rejected');
+    inbox_fail.state := coalesce(inbox_fail.state, 'fenced');
+  end if;
+end $$;
+
+-- The holder of a token needs longer: ms of the new lease, null if the token is stale.
+create or replace function avouch.inbox_renew(consumer text, key text, token bigint, lease interval default null)
+returns bigint language plpgsql security definer set search_path = pg_catalog, avouch, pg_temp set enable_seqscan = off as $$
+declare
+  who avouch.consumer := avouch.consumer_of(inbox_renew.consumer);
+begin
+  lease := coalesce(lease, who.lease_ms * interval '1 ms');
+  update avouch.inbox i
+  set revision = i.revision + 1, until = clock_timestamp() + lease, changed_at = clock_timestamp()
+  where i.consumer = who.id and i.key = inbox_renew.key and i.token = inbox_renew.token and i.state = 'running';
+  return case when found then (extract(epoch from lease) * 1000)::bigint end;
+end $$;
+
+-- What a person decides about a parked or rejected record: retry (it runs again from the first attempt) or done (it counts as
+-- done). Returns false if it is neither.
+create or replace function avouch.inbox_decide(consumer text, key text, outcome text, reason text default null)
+returns boolean language plpgsql security definer set search_path = pg_catalog, avouch, pg_temp set enable_seqscan = off as $$
+declare
+  who int := (avouch.consumer_of(inbox_decide.consumer)).id;
+begin
+  if outcome not in ('retry', 'done') then
+    raise exception 'outcome %: write retry or done', outcome using errcode = 'invalid_parameter_value';
+  end if;
+  update avouch.inbox i
+  set state = case outcome when 'retry' then 'waiting' else 'done' end, revision = i.revision + 1, attempts = 0,
+      until = case outcome when 'retry' then clock_timestamp() end, reason = inbox_decide.reason, changed_at = clock_timestamp()
+  where i.consumer = who and i.key = inbox_decide.key and i.state in ('parked', 'rejected');
+  if found then
+    insert into avouch.audit (action, subject, detail)
+    values ('inbox ' || outcome, inbox_decide.consumer || ' ' || inbox_decide.key, inbox_decide.reason);
+  end if;
+  return found;
+end $$;
+
 -- -- Grants -----------------------------------------------------------------------------------------------------------
 revoke all on all functions in schema avouch from public;
 grant execute on function avouch.uuid_v7(), avouch.shard_of(text, uuid) to avouch_producer, avouch_runtime;
@@ -610,6 +859,12 @@ grant execute on function
   avouch.report(uuid, text, text)
   to avouch_producer, avouch_runtime;
 
+grant execute on function
+  avouch.inbox_once(text, uuid, text), avouch.inbox_begin(text, text, text, bigint, uuid, interval),
+  avouch.inbox_complete(text, text, bigint, text), avouch.inbox_fail(text, text, bigint, text, boolean, interval),
+  avouch.inbox_renew(text, text, bigint, interval)
+  to avouch_consumer, avouch_runtime;
+
 grant select on all tables in schema avouch to avouch_runtime, avouch_viewer;
 grant select on sequence avouch.outbox_seq to avouch_runtime, avouch_viewer;
 grant usage on sequence avouch.outbox_seq to avouch_runtime;
@@ -619,13 +874,14 @@ grant update, delete on avouch.tx to avouch_runtime;
 grant insert (id, checker, ref, check_at) on avouch.tx to avouch_runtime;
 grant insert (tx_id, topic, key, payload, payload_bytes, headers, not_before, release_on, dedup_key)
   on avouch.outbox to avouch_runtime;
-grant delete on avouch.dedup to avouch_runtime;
+grant delete on avouch.dedup, avouch.plugin_log, avouch.inbox to avouch_runtime;
+grant insert, update on avouch.consumer to avouch_runtime;
 grant insert, update, delete on avouch.instance, avouch.hold to avouch_runtime;
 grant update on avouch.shard to avouch_runtime;
-grant insert on avouch.stream, avouch.audit, avouch.plugin, avouch.deployment to avouch_runtime;
+grant insert on avouch.stream, avouch.audit, avouch.plugin, avouch.deployment, avouch.plugin_log to avouch_runtime;
 grant execute on function
   avouch.settle(uuid[], text, text, text[]), avouch.recheck(uuid[]), avouch.discard(uuid, text), avouch.pause(text, text, text), avouch.resume(text, text),
-  avouch.resend(uuid)
+  avouch.resend(uuid), avouch.inbox_decide(text, text, text, text)
   to avouch_runtime;
 
 commit;

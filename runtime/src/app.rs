@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::control::{self, Control};
 use crate::deployments::Deployments;
 use crate::doorbell::{Doorbell, Mode};
+use crate::inbox::{self, Inbox};
 use crate::relay::{Parts, Relay};
 use crate::rules::Rules;
 use crate::shards::{Progress, Shards};
@@ -88,7 +89,7 @@ async fn start_source(
     let streams: Vec<_> = config.streams().iter().map(|(name, c)| broker.stream(name, c)).collect();
     let (progress, watched) = watch::channel(Progress::default());
     let (shards, ownership) = Shards::new(&config.shards, &instance, Arc::clone(&store), watched);
-    let upkeep = Upkeep::new(config.upkeep.clone(), Arc::clone(&store), streams.clone());
+    let upkeep = Upkeep::new(config.upkeep.clone(), Arc::clone(&store), streams.clone(), config.inbox.keep_hours);
     let topics = config.topics()?;
     let rules = Arc::new(rules(config)?);
     let rung = doorbell.deployments();
@@ -105,6 +106,14 @@ async fn start_source(
         let service = broker.serve(control::NAME, control::DESCRIPTION, &subjects).await?;
         let control = Control::new(&config.control, service, Arc::clone(&store), grace, alarms.clone());
         running.spawn(control.run(stop.clone()));
+        if !config.consumer.is_empty() {
+            let consumers = inbox::consumers(&config.consumer);
+            until_it_answers(name, async || store.consumers(&consumers).await).await?;
+            let subjects = inbox::subjects(&config.control.subject_prefix);
+            let service = broker.serve(inbox::NAME, inbox::DESCRIPTION, &subjects).await?;
+            let inbox = Inbox::new(config.inbox.clone(), config.consumer.clone(), service, Arc::clone(&store), grace);
+            running.spawn(inbox.run(stop.clone()));
+        }
     }
     let parts = Parts { store, broker, replies, streams, topics, doorbell, ownership, progress, alarms };
     let relay = Relay::new(config.relay.clone(), parts);

@@ -25,7 +25,7 @@ use self::settle::{Settled, settle};
 use crate::alarm::{Alarms, Event, Kind};
 use crate::lifecycle::Backoff;
 use crate::rules::{Answer, Fault, Message, Rules};
-use crate::store::{Claim, Due, Error, Held, Store};
+use crate::store::{Claim, Due, Error, Held, LogLine, Store};
 
 /// `[checkback]`.
 #[derive(Clone, Debug, Deserialize)]
@@ -112,6 +112,8 @@ impl Default for CheckerConfig {
 const GATHER: Duration = Duration::from_millis(5);
 /// The first wait after trouble with the database, and the longest.
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+/// Lines of plugins' logs that are kept with one batch of answers; what is beyond is in the runtime's log alone.
+const LOG_LINES_MAX: usize = 256;
 /// How often a checker that has nothing due is looked at again at the soonest.
 const PAUSE_MIN: Duration = Duration::from_millis(2);
 
@@ -130,6 +132,8 @@ pub struct Checkback {
     look_at: Instant,
     settling: bool,
     answers: Vec<(Claim, Move)>,
+    /// What plugins said, kept with the next answers that are settled.
+    log: Vec<LogLine>,
     answered_at: Option<Instant>,
     backoff: Backoff,
     trouble: bool,
@@ -174,6 +178,7 @@ impl Checkback {
             look_at: Instant::now(),
             settling: false,
             answers: Vec::new(),
+            log: Vec::new(),
             answered_at: None,
             backoff: Backoff::new(RETRY.0, RETRY.1),
             trouble: false,
@@ -294,7 +299,8 @@ impl Checkback {
     }
 
     fn answered(&mut self, claim: Claim, answer: Answer) {
-        report(&claim, &answer);
+        let lines = report(&claim, &answer);
+        self.log.extend(lines.into_iter().take(LOG_LINES_MAX.saturating_sub(self.log.len())));
         let now = Instant::now();
         let breaker = self.breakers.entry(claim.checker.clone()).or_insert_with(|| {
             let ms = Duration::from_millis;
@@ -350,8 +356,8 @@ impl Checkback {
         self.busy.retain(|_, busy| *busy > 0);
         // There is room again for what was due and had none.
         self.look_at = self.look_at.min(Instant::now());
-        let (store, random) = (Arc::clone(&self.store), self.random.clone());
-        self.work.spawn(async move { Done::Settled(settle(&store, batch, &random).await) });
+        let (store, random, log) = (Arc::clone(&self.store), self.random.clone(), std::mem::take(&mut self.log));
+        self.work.spawn(async move { Done::Settled(settle(&store, batch, &log, &random).await) });
     }
 
     fn settled(&mut self, settled: Settled) {

@@ -2,6 +2,7 @@
 
 mod alarm;
 mod build;
+mod deploy;
 mod inspect;
 mod operate;
 mod plugin;
@@ -142,7 +143,15 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
                 config.log.form = logs::Form::Human;
             }
             logs::start(&config.log)?;
-            dev::run(config, options, stop_on_signal()?).await.map(done)
+            let (stop, plugins) = (stop_on_signal()?, options.plugins.clone());
+            let watched = stop.clone();
+            let watch = |owner: Config| match target_of(&owner, "main") {
+                Ok(target) => plugins.into_iter().for_each(|plugin| {
+                    tokio::spawn(deploy::watch(owner.clone(), target.clone(), plugin, watched.clone()));
+                }),
+                Err(e) => tracing::error!(error = %e, "plugins are not watched"),
+            };
+            dev::run(config, options, stop, watch).await.map(done)
         }
         Command::Plugin(command) => plugin::run(&common, command).await,
         Command::Tx(command) => tx::run(&common.target()?, command).await,
@@ -185,17 +194,19 @@ impl Common {
 
     /// The database of the chosen source.
     fn target(&self) -> anyhow::Result<Target> {
-        let config = self.load()?;
-        let source = config.source.get(&self.source).ok_or_else(|| {
-            anyhow::anyhow!(
-                "source {} is not configured: set [source.{0}] url in the file, AVOUCH_SOURCE__{}__URL, or --database-url",
-                self.source,
-                self.source.to_uppercase()
-            )
-        })?;
-        let timeout = std::time::Duration::from_millis(source.connect_timeout_ms);
-        Ok(Target::new(&source.url, &source.tls, "avouch cli", timeout)?)
+        target_of(&self.load()?, &self.source)
     }
+}
+
+fn target_of(config: &Config, name: &str) -> anyhow::Result<Target> {
+    let source = config.source.get(name).ok_or_else(|| {
+        anyhow::anyhow!(
+            "source {name} is not configured: set [source.{name}] url in the file, AVOUCH_SOURCE__{}__URL, or --database-url",
+            name.to_uppercase()
+        )
+    })?;
+    let timeout = std::time::Duration::from_millis(source.connect_timeout_ms);
+    Ok(Target::new(&source.url, &source.tls, "avouch cli", timeout)?)
 }
 
 /// Cancelled by SIGTERM and SIGINT. The second SIGINT ends the process the hard way.

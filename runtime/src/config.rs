@@ -8,7 +8,7 @@ use figment::error::{Actual, Kind};
 use figment::providers::{Env, Format, Toml};
 use serde::Deserialize;
 
-use crate::{alarm, broker, checkback, control, doorbell, logs, relay, rules, shards, store, topics, upkeep};
+use crate::{alarm, broker, checkback, control, doorbell, inbox, logs, relay, rules, shards, store, topics, upkeep};
 
 /// Everything that can be configured.
 #[derive(Clone, Debug, Deserialize)]
@@ -46,6 +46,10 @@ pub struct Config {
     pub control: control::Config,
     /// Where alarms go, beside the log.
     pub alarm: Vec<alarm::Config>,
+    /// Consumers that ask before they act.
+    pub inbox: inbox::Config,
+    /// What single consumers do.
+    pub consumer: BTreeMap<String, inbox::ConsumerConfig>,
     /// Logging.
     pub log: logs::Config,
     /// This process's name in `avouch status`; default: host name and process id.
@@ -74,6 +78,8 @@ impl Default for Config {
             checker: BTreeMap::new(),
             control: control::Config::default(),
             alarm: Vec::new(),
+            inbox: inbox::Config::default(),
+            consumer: BTreeMap::new(),
             log: logs::Config::default(),
             instance_name: None,
             grace_ms: 10_000,
@@ -186,6 +192,32 @@ impl Config {
             let window_fits = stream.duplicate_window_s > 0
                 && (stream.max_age_s == 0 || stream.duplicate_window_s <= stream.max_age_s);
             check(window_fits, &format!("stream.{name}.duplicate_window_s: more than 0 and at most max_age_s"));
+        }
+        let longest =
+            self.streams().iter().map(|(_, s)| s.max_age_s.div_ceil(3600)).chain([self.upkeep.keep_hours]).max();
+        let kept = self.inbox.keep_hours;
+        check(
+            self.consumer.is_empty()
+                || kept == 0
+                || longest.is_some_and(|hours| hours < kept) && self.streams().iter().all(|(_, s)| s.max_age_s > 0),
+            "inbox.keep_hours: longer than every stream.NAME.max_age_s and upkeep.keep_hours, or a message is delivered after what \
+             was done with it is forgotten; 0 keeps it for good",
+        );
+        check((1..=10_000).contains(&self.inbox.batch_rows_max), "inbox.batch_rows_max: from 1 to 10000");
+        check((1..=1_000_000).contains(&self.inbox.requests_max), "inbox.requests_max: from 1 to 1000000");
+        check(self.inbox.result_bytes_max <= 1 << 20, "inbox.result_bytes_max: at most 1048576");
+        for (name, consumer) in &self.consumer {
+            let is_token = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+            check(
+                is_token && (1..=64).contains(&name.len()),
+                &format!("consumer.{name:?}: write up to 64 letters, digits, - and _: the name is part of subjects"),
+            );
+            check(
+                (100..=86_400_000).contains(&consumer.lease_ms),
+                &format!("consumer.{name}.lease_ms: from 100 to 86400000"),
+            );
+            check(consumer.attempts_max > 0, &format!("consumer.{name}.attempts_max: at least 1"));
+            check(consumer.retry_first_ms > 0, &format!("consumer.{name}.retry_first_ms: at least 1"));
         }
         check((1..=10_000).contains(&self.control.requests_max), "control.requests_max: from 1 to 10000");
         check(

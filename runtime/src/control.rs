@@ -3,7 +3,6 @@
 //! Each instance answers its share of the requests. What an answer says has been committed; a request that got none may be
 //! repeated: every one of them does the same again, or nothing.
 
-mod answer;
 mod request;
 
 use std::sync::Arc;
@@ -16,9 +15,9 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use self::answer::{Code, Fault};
 use self::request::{Look, Prepare, Word};
 use crate::alarm::{Alarms, Event, Kind};
+use crate::answer::{self, Code, Fault};
 use crate::broker::{Request, Service};
 use crate::store::Store;
 

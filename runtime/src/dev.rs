@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::nats_server::NatsServer;
 use self::postgres::Postgres;
+use self::process::Error;
 use crate::config::Config;
 use crate::secret::Secret;
 use crate::{app, schema, store};
@@ -23,12 +24,15 @@ pub struct Options {
     /// Where both servers keep their data
     #[arg(long, default_value = ".avouch/dev")]
     pub dir: PathBuf,
-    /// Port of the private Postgres; another free one if it is taken
+    /// Port of the private Postgres; another free one if it is taken, or if 0
     #[arg(long, default_value_t = 15432)]
     pub postgres_port: u16,
-    /// Port of the private nats-server; another free one if it is taken
+    /// Port of the private nats-server; another free one if it is taken, or if 0
     #[arg(long, default_value_t = 14222)]
     pub nats_port: u16,
+    /// A plugin's .wasm file: deployed with all that it asks for, and again whenever it changes
+    #[arg(long = "plugin", value_name = "FILE")]
+    pub plugins: Vec<PathBuf>,
 }
 
 /// The two servers, ready to be used.
@@ -47,17 +51,13 @@ const RUNTIME_USER: &str = "avouch_relay";
 impl Servers {
     /// Starts both, makes the database and installs the schema. Data of an earlier run is kept.
     pub async fn start(options: &Options) -> anyhow::Result<Self> {
-        let port = |wanted: u16| std::net::TcpListener::bind(("127.0.0.1", wanted)).is_ok().then_some(wanted);
-        let postgres = Postgres::start(postgres::Options {
-            dir: options.dir.join("postgres"),
-            port: port(options.postgres_port),
-            settings: Vec::new(),
+        let postgres = on_port(options.postgres_port, async |port| {
+            Postgres::start(postgres::Options { dir: options.dir.join("postgres"), port, settings: Vec::new() }).await
         })
         .await?;
-        let nats = NatsServer::start(nats_server::Options {
-            dir: options.dir.join("nats"),
-            port: port(options.nats_port),
-            ..nats_server::Options::default()
+        let nats = on_port(options.nats_port, async |port| {
+            let dir = options.dir.join("nats");
+            NatsServer::start(nats_server::Options { dir, port, ..nats_server::Options::default() }).await
         })
         .await?;
         let servers = Self { postgres, nats };
@@ -109,12 +109,23 @@ impl Servers {
     }
 }
 
-/// Runs everything until `stop`.
-pub async fn run(config: Config, options: Options, stop: CancellationToken) -> anyhow::Result<()> {
+/// Runs everything until `stop`. `ready` is given the configuration, as the owner of the database sees it, when all works.
+pub async fn run(
+    config: Config,
+    options: Options,
+    stop: CancellationToken,
+    ready: impl FnOnce(Config),
+) -> anyhow::Result<()> {
     let mut servers = Servers::start(&options).await?;
     let config = servers.configure(config);
     let (database, nats) = (servers.database_url(), servers.nats_url());
-    let result = app::run(config, stop, || print_welcome(&database, &nats)).await;
+    let mut owner = config.clone();
+    owner.source.insert("main".into(), store::Config::of(Secret::new(&database)));
+    let result = app::run(config, stop, || {
+        print_welcome(&database, &nats);
+        ready(owner);
+    })
+    .await;
     servers.stop().await?;
     result
 }
@@ -126,4 +137,15 @@ fn print_welcome(database: &str, nats: &str) {
          \n  watch the stream  nats --server {nats} sub 'msg.>'      (or any NATS client)\
          \n  see how it goes   avouch --database-url {database} status\n"
     );
+}
+
+/// Starts a server on the wanted port; on another free one if somebody has it, or takes it in the meantime.
+async fn on_port<T>(wanted: u16, start: impl AsyncFn(Option<u16>) -> Result<T, Error>) -> Result<T, Error> {
+    if wanted != 0 && std::net::TcpListener::bind(("127.0.0.1", wanted)).is_ok() {
+        match start(Some(wanted)).await {
+            Err(Error::PortTaken { .. }) => {}
+            result => return result,
+        }
+    }
+    start(None).await
 }

@@ -9,6 +9,7 @@ pub mod topics;
 pub mod window;
 
 pub mod alarm;
+pub mod answer;
 pub mod broker;
 pub mod doorbell;
 pub mod rules;
@@ -18,6 +19,7 @@ pub mod store;
 pub mod checkback;
 pub mod control;
 pub mod deployments;
+pub mod inbox;
 pub mod relay;
 pub mod shards;
 pub mod upkeep;

@@ -17,7 +17,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 pub use self::engine::{COMPILE_COMMAND, compile_stdin};
 pub use self::plugin::{File, Grants, Plugin};
@@ -66,6 +66,18 @@ pub enum Fault {
     /// It says that trying again will not help.
     #[error("{0}")]
     Permanent(String),
+}
+
+impl Fault {
+    /// Its kind, in one word.
+    pub fn class(&self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Broken(_) => "broken",
+            Self::Transient(_) => "transient",
+            Self::Permanent(_) => "permanent",
+        }
+    }
 }
 
 /// What came of one call.
@@ -145,11 +157,7 @@ impl Rules {
 
     /// Asks this plugin.
     pub async fn ask(&self, plugin: &Plugin, tx: &Transaction) -> Answer {
-        let turn = async {
-            let own = plugin.room().acquire().await.ok()?;
-            Some((own, self.calls.acquire().await.ok()?))
-        };
-        let Some(_turn) = turn.await else {
+        let Some(_turn) = turn(plugin.room(), &self.calls).await else {
             let verdict = Err(Fault::Transient("the runtime stops".into()));
             return Answer { verdict, digest: None, log: Vec::new(), took: Duration::ZERO };
         };
@@ -158,4 +166,17 @@ impl Rules {
         let (verdict, log) = plugin.check(tx, &self.config, began).await;
         Answer { verdict, digest: Some(plugin.digest()), log, took: began.elapsed() }
     }
+}
+
+/// A place among the plugin's calls, then one among all. Free ones are taken without queueing.
+async fn turn<'a>(own: &'a Semaphore, all: &'a Semaphore) -> Option<[SemaphorePermit<'a>; 2]> {
+    let own = match own.try_acquire() {
+        Ok(permit) => permit,
+        Err(_) => own.acquire().await.ok()?,
+    };
+    let all = match all.try_acquire() {
+        Ok(permit) => permit,
+        Err(_) => all.acquire().await.ok()?,
+    };
+    Some([own, all])
 }

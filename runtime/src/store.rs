@@ -3,6 +3,7 @@
 mod checks;
 pub mod connect;
 pub mod control;
+mod inbox;
 mod link;
 mod plugins;
 mod rows;
@@ -17,9 +18,10 @@ use uuid::Uuid;
 
 pub use self::checks::{Claim, Due, Held, Parked, Postponed};
 use self::connect::{Target, Tls};
+pub use self::inbox::{Begin, Begun, Consumer, Finish, Finished};
 use self::link::Link;
 pub use self::link::{FIXED_PLANS, Plans};
-pub use self::plugins::Deployment;
+pub use self::plugins::{Deployment, LogLine};
 use self::rows::{AskColumns, columns, payload_of, read_row, u16_of, usize_of};
 use crate::secret::Secret;
 use crate::window::{Ask, Holds, Mark, Reading, Snapshot};
@@ -158,7 +160,7 @@ pub struct Feeds {
 }
 
 /// The runtime's connections to one database. Reading and marking go side by side, as
-/// do claiming transactions and settling them; one is for producers that come over NATS; one serves the rest. Each is made
+/// do claiming transactions and settling them, and the two halves of the inbox; one is for producers that come over NATS; one serves the rest. Each is made
 /// when it is first used.
 pub struct Store {
     reader: Link,
@@ -167,6 +169,8 @@ pub struct Store {
     claims: Link,
     verdicts: Link,
     producers: Link,
+    begins: Link,
+    finishes: Link,
     target: Target,
 }
 
@@ -184,6 +188,8 @@ impl Store {
             claims: link(),
             verdicts: link(),
             producers: link(),
+            begins: link().impatient(),
+            finishes: link().impatient(),
             target: target.clone(),
         })
     }

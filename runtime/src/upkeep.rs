@@ -17,6 +17,8 @@ pub struct Config {
     /// How long a message is kept after it was inserted, once it has ended (sent without consumers, consumed, cancelled,
     /// discarded), in hours. Its dedup key is kept as long. 0 keeps everything.
     pub keep_hours: u64,
+    /// Lines of plugins' logs that are kept.
+    pub plugin_log_lines_max: u64,
     /// How often to look.
     pub every_ms: u64,
 }
@@ -24,7 +26,7 @@ pub struct Config {
 /// Three days of history to look things up in.
 impl Default for Config {
     fn default() -> Self {
-        Self { keep_hours: 72, every_ms: 5_000 }
+        Self { keep_hours: 72, plugin_log_lines_max: 100_000, every_ms: 5_000 }
     }
 }
 
@@ -33,38 +35,79 @@ const RETIRE_ROWS: i64 = 1000;
 /// Statements in one pass; what is left waits for the next.
 const RETIRE_BATCHES: usize = 50;
 
+/// Pages of the inbox walked by one statement, 16 MB, and how many statements a pass makes: a table of 1 GB is walked in a
+/// minute.
+const INBOX_PAGES: i64 = 2048;
+const INBOX_PARTS: usize = 6;
+/// Lines of plugins' logs deleted in one pass.
+const FORGET_ROWS: i64 = 20_000;
+
 /// The loop.
 pub struct Upkeep {
     config: Config,
     store: Arc<Store>,
     streams: Vec<Stream>,
+    /// How long the inbox keeps a record; none: for good.
+    inbox_keep_hours: Option<i64>,
+    /// Where in the inbox to look next.
+    inbox_page: i64,
     /// Nothing older is left to delete.
     retired_to: Uuid,
 }
 
 impl Upkeep {
-    /// A loop over this database and these streams.
-    pub fn new(config: Config, store: Arc<Store>, streams: Vec<Stream>) -> Self {
-        Self { config, store, streams, retired_to: Uuid::nil() }
+    /// A loop over this database and these streams. Records of consumers are kept so many hours, or for good if that is 0.
+    pub fn new(config: Config, store: Arc<Store>, streams: Vec<Stream>, inbox_keep_hours: u64) -> Self {
+        let inbox_keep_hours = i64::try_from(inbox_keep_hours).ok().filter(|hours| *hours > 0);
+        Self { config, store, streams, inbox_keep_hours, inbox_page: 0, retired_to: Uuid::nil() }
     }
 
     /// Looks from time to time until `stop`.
     pub async fn run(mut self, stop: CancellationToken) {
         let every = Duration::from_millis(self.config.every_ms.max(1));
+        let mut failing = false;
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(every) => {}
             }
-            if let Err(e) = self.pass().await {
-                tracing::debug!(error = %e, "could not retire old messages; trying again");
-            }
-            for stream in &self.streams {
-                if let Err(e) = stream.relieve().await {
-                    tracing::debug!(error = %e, "could not look after the stream; trying again");
+            let round = self.round().await;
+            match &round {
+                Ok(()) => {}
+                Err(e) if failing => tracing::debug!(error = %e, "upkeep fails again"),
+                Err(e) => {
+                    tracing::warn!(error = %e, "could not retire old messages or look after a stream; trying again")
                 }
             }
+            failing = round.is_err();
         }
+    }
+
+    /// All of it once; what fails keeps nothing else from being done.
+    async fn round(&mut self) -> anyhow::Result<()> {
+        let retired = self.pass().await.map(drop).map_err(anyhow::Error::from);
+        let walked = self.walk_inbox().await;
+        let forgotten = self.store.forget_logs(self.config.plugin_log_lines_max, FORGET_ROWS).await;
+        let mut result = retired.and(forgotten.map(drop).and(walked).map_err(anyhow::Error::from));
+        for stream in &self.streams {
+            result = result.and(stream.relieve().await.map_err(anyhow::Error::from));
+        }
+        result
+    }
+
+    /// Deletes old records of what consumers did, from the next part of the table.
+    async fn walk_inbox(&mut self) -> Result<(), Error> {
+        let Some(hours) = self.inbox_keep_hours else { return Ok(()) };
+        for _ in 0..INBOX_PARTS {
+            let to = self.inbox_page + INBOX_PAGES;
+            let (_, pages) = self.store.retire_inbox(self.inbox_page, to, hours).await?;
+            self.inbox_page = to;
+            if to >= pages {
+                self.inbox_page = 0;
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Retires one bounded amount. Returns how many messages.

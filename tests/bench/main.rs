@@ -1,10 +1,11 @@
 //! `make bench`: what Avouch costs and gains, each figure beside a plain alternative measured in the same run.
 //!
-//! `BENCH_ONLY=producer,drain,e2e,latency,memory,rules,checkback` chooses, `BENCH_SECONDS=n` sets how long each timed part runs, and
+//! `BENCH_ONLY=producer,drain,e2e,latency,memory,rules,checkback,gate` chooses, `BENCH_SECONDS=n` sets how long each timed part runs, and
 //! `BENCH_PAIRS=n` how many pairs. Figures go to the terminal and to `target/bench.json`.
 
 mod bare;
 mod drain;
+mod gate;
 mod latency;
 mod load;
 mod plain;
@@ -73,6 +74,9 @@ async fn main() -> anyhow::Result<()> {
     }
     if settings.wants("checkback") {
         rules::checkback(&mut report, 100_000).await?;
+    }
+    if settings.wants("gate") {
+        gate::gate(&mut report, settings.time(5), settings.pairs(3)).await?;
     }
     report.finish()
 }

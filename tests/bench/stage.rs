@@ -32,8 +32,13 @@ impl Stage {
 
     /// `avouch run` on these servers.
     pub async fn runtime(&self) -> Avouch {
-        let config =
-            format!("[source.main]\nurl = \"{}\"\n[nats]\nurl = \"{}\"\n", self.database.url(), self.nats.url());
+        self.runtime_with("").await
+    }
+
+    /// The same with more configuration.
+    pub async fn runtime_with(&self, more: &str) -> Avouch {
+        let (database, nats) = (self.database.url(), self.nats.url());
+        let config = format!("[source.main]\nurl = \"{database}\"\n[nats]\nurl = \"{nats}\"\n{more}");
         let avouch = Avouch::run(&config).await;
         avouch.wait_for_log("avouch runs", Duration::from_secs(30)).await;
         avouch

@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use crate::cli::{Told, avouch};
 use crate::ground::{Ground, rounds};
+use crate::hostile::guest::Guest;
 
 /// A ground with a shop whose orders tell what happened, and a role for its checker.
 struct Shop {
@@ -183,6 +184,11 @@ async fn missing_and_faulty_checkers_decide_nothing_and_hold_up_nobody() {
         .await
         .succeeds()
         .says("no plugin of this name is deployed");
+    shop.command(&["plugin", "logs", "nobody-there"])
+        .await
+        .succeeds()
+        .says("missing: no plugin of this name is deployed");
+    shop.command(&["plugin", "logs", "order-check"]).await.succeeds().says("no plugin said anything");
 }
 
 #[tokio::test]
@@ -334,4 +340,26 @@ async fn guest_with_both_results_is_tested_in_the_production_engine() {
         "sql:orders",
     ];
     shop.command(&args).await.fails_with(1).says("FAIL case 1: commit").says("expected rollback");
+}
+
+#[tokio::test]
+async fn dev_follows_a_plugin_file() {
+    let dir = avouch_tests::scratch::dir("dev");
+    let file = dir.join("rule.wasm");
+    std::fs::write(&file, Guest::good().named("rule").wasm()).expect("it can be written");
+    let (path, servers) = (file.to_str().expect("a UTF-8 path"), dir.join("servers"));
+    let servers = servers.to_str().expect("a UTF-8 path");
+    let ports = ["--postgres-port", "0", "--nats-port", "0"];
+    let args = [&["dev", "--dir", servers, "--plugin", path], ports.as_slice()].concat();
+    let mut avouch = Avouch::start(&args).await;
+    let first = avouch.wait_for_log("rule 1 is deployed", secs(60)).await;
+    std::fs::write(&file, b"half a fi").expect("it can be written");
+    avouch.wait_for_log("rule.wasm: ", secs(30)).await;
+    let second = Guest::answering(0, 2, 0, 0).named("rule").wasm();
+    std::fs::write(&file, second).expect("it can be written");
+    until("the changed file to be deployed", secs(30), async || {
+        avouch.log().lines().any(|line| line.contains("rule 1 is deployed") && line != first).then_some(())
+    })
+    .await;
+    avouch.terminate(secs(30)).await;
 }

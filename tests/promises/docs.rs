@@ -22,9 +22,14 @@ const PAGES: &[&str] = &[
     "docs/consumers.md",
     "docs/operating.md",
     "docs/plugins.md",
+    "examples/tcc/README.md",
+    "examples/saga/README.md",
 ];
 /// The reader's own tables, which the examples suppose.
-const READERS_TABLES: &str = "create table orders (id int primary key, status text); grant all on orders to public";
+const READERS_TABLES: &str = "create table orders (id int primary key, status text); create table invoices (order_id int); \
+                              grant all on orders, invoices to public; \
+                              insert into avouch.consumer (name, lease_ms, takeover, attempts_max, retry_first_ms, retry_max_ms) \
+                              values ('billing', 30000, 'rerun', 16, 1000, 300000)";
 /// The first line of an example that needs more than `avouch_producer`.
 const AS_OWNER: &str = "-- as the owner of the database";
 /// Shorter names with underscores are settings, columns or functions.
@@ -32,8 +37,8 @@ const TEST_NAME_UNDERSCORES_MIN: usize = 3;
 
 // ── Examples ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-/// Each block in a fresh database of its own, statement by statement, with the rights of a producer unless it says
-/// otherwise. `$1` stands for the id that the block's last `avouch.prepare` returned.
+/// Each block in a fresh database of its own, statement by statement, with the rights of a producer, or of a consumer if it is
+/// about the inbox, unless it says otherwise. `$1` stands for the id that the block's last `avouch.prepare` returned.
 #[tokio::test]
 async fn every_sql_example_runs_as_written() {
     let mut roles = Vec::new();
@@ -43,7 +48,8 @@ async fn every_sql_example_runs_as_written() {
         client.batch_execute(READERS_TABLES).await.expect("the reader's tables can be made");
         if !block.starts_with(AS_OWNER) {
             let role = format!("role_{}", Uuid::now_v7().simple());
-            let become_it = format!("create role {role} in role avouch_producer; set role {role}");
+            let group = if block.contains("avouch.inbox_") { "avouch_consumer" } else { "avouch_producer" };
+            let become_it = format!("create role {role} in role {group}; set role {role}");
             client.batch_execute(&become_it).await.expect("a role can be made");
         }
         let mut prepared = None;
@@ -176,6 +182,7 @@ const EVERY_TABLE: &[(&str, &str)] = &[
     ("stream.NAME.subject_prefix", "\"msg\""),
     ("topic.NAME.on_dead", "\"park\""),
     ("checker.NAME.on_exhausted", "\"park\""),
+    ("consumer.NAME.takeover", "\"rerun\""),
     ("binding.sql.NAME.url", "\"x\""),
     ("binding.http.NAME.origin", "\"x\""),
     ("binding.nats.NAME.subjects", "[]"),

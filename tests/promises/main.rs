@@ -23,4 +23,6 @@ mod contract;
 mod docs;
 mod foreign;
 mod hostile;
+mod inbox;
 mod schema;
+mod stories;

@@ -7,15 +7,14 @@ use anyhow::{Context as _, bail};
 use async_nats::jetstream::consumer::pull::{Config, OrderedConfig};
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, PullConsumer};
 use async_nats::jetstream::{self, AckKind, Message};
+use avouch_example_stage::{STREAM, wait_for_stream};
 use futures_util::StreamExt;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::facts::{Seen, Stored};
 
-/// The stream that the runtime makes when no other is configured.
-const STREAM: &str = "AVOUCH";
 const DURABLE: &str = "orders-demo";
 /// A message that was not acknowledged for so long is delivered again.
 const ACK_WAIT: Duration = Duration::from_secs(2);
@@ -23,8 +22,6 @@ const ACK_PENDING_MAX: i64 = 1000;
 /// At these places of the stream the consumer says no at first, or says nothing, as real ones do.
 const NAK_EACH: u64 = 211;
 const FORGET_EACH: u64 = 503;
-/// How long the runtime may take to make the stream.
-const STREAM_MAX: Duration = Duration::from_secs(30);
 /// How long reading the next message of a stream at rest may take.
 const READ_MAX: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(100);
@@ -103,20 +100,6 @@ impl Consumer {
             if pending == 0 {
                 return Ok(all);
             }
-        }
-    }
-}
-
-async fn wait_for_stream(jetstream: &jetstream::Context) -> anyhow::Result<jetstream::stream::Stream> {
-    let deadline = Instant::now() + STREAM_MAX;
-    loop {
-        match jetstream.get_stream(STREAM).await {
-            Ok(stream) => return Ok(stream),
-            Err(_) if Instant::now() < deadline => sleep(POLL).await,
-            Err(e) => bail!(
-                "the runtime made no stream {STREAM} within {} s ({e}): see its log runtime.log",
-                STREAM_MAX.as_secs()
-            ),
         }
     }
 }

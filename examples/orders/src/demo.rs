@@ -5,13 +5,13 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
+use avouch_example_stage::{Child, Home, avouch_binary, deploy};
 use avouch_runtime::dev::{Options, Servers};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::books::{Evenness, balance};
 use crate::consumer::Consumer;
-use crate::processes::{Child, Home, avouch_binary};
 use crate::service::ATTEMPTS_MAX;
 use crate::shop::{Shop, Waiting};
 use crate::view::{Doors, FRAME, Picture, Screen, print};
@@ -87,7 +87,8 @@ impl Demo {
         shop.install().await?;
         let config = home.dir.join("avouch.toml");
         fs::write(&config, config_text(&servers)).with_context(|| format!("writing {}", config.display()))?;
-        deploy_checker(&config).await?;
+        // Half messages whose producer was killed are judged by this plugin.
+        deploy(&config, "order-check", &["--grant", "sql:orders", "--set", "abandoned_after_s=2"]).await?;
         let mut runtime = Child::runtime(&home.dir, &config)?;
         runtime.start().await?;
         let nats_url = servers.nats_url();
@@ -96,7 +97,8 @@ impl Demo {
             error = runtime.ended() => return Err(error),
         };
         let service_url = servers.database_url().replacen("postgres@", "order_service@", 1);
-        let mut service = Child::order_service(&home.dir, &service_url)?;
+        let mut service =
+            Child::service("order-service", &home.dir, &["order-service", "--database-url", &service_url])?;
         service.start().await?;
         let screen = Screen::new(doors(&servers, &config, &runtime, &service)?);
         screen.open()?;
@@ -298,21 +300,6 @@ fn config_text(servers: &Servers) -> String {
         servers.nats_url(),
         servers.database_url().replacen("postgres@", "order_checker@", 1)
     )
-}
-
-/// Half messages whose producer was killed are judged by this plugin.
-async fn deploy_checker(config: &Path) -> anyhow::Result<()> {
-    let avouch = avouch_binary()?;
-    let target = avouch.ancestors().nth(2).context("the binary lies in target/debug")?;
-    let file = target.join("guests/wasm32-unknown-unknown/guest/order_check.wasm");
-    anyhow::ensure!(file.is_file(), "no {}: run `make guests`", file.display());
-    let mut command = tokio::process::Command::new(&avouch);
-    command.arg("--config").arg(config).args(["plugin", "deploy"]).arg(&file);
-    command.args(["--grant", "sql:orders", "--set", "abandoned_after_s=2"]).kill_on_drop(true);
-    let output = command.output().await.context("deploying the plugin order-check")?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    anyhow::ensure!(output.status.success(), "deploying the plugin order-check: {}", said.trim());
-    Ok(())
 }
 
 fn doors(servers: &Servers, config: &Path, runtime: &Child, service: &Child) -> anyhow::Result<Doors> {

@@ -4,7 +4,6 @@ mod books;
 mod facts;
 
 mod consumer;
-mod processes;
 mod service;
 mod shop;
 

@@ -3,14 +3,13 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
+use avouch_example_stage::connect;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep};
 use tokio_postgres::{Client, Transaction};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
-
-use crate::shop;
 
 /// Connections that take orders side by side.
 const WORKERS: u32 = 6;
@@ -40,7 +39,7 @@ pub async fn run(database_url: &str, stop: CancellationToken) -> anyhow::Result<
     let mut workers = JoinSet::new();
     let begin = Instant::now();
     for number in 0..WORKERS {
-        let client = shop::connect(database_url).await?;
+        let client = connect(database_url).await?;
         // Not all in step.
         let pace = interval_at(begin + PACE * number / WORKERS, PACE);
         workers.spawn(Worker { client }.run(pace, stop.clone()));

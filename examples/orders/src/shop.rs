@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use tokio_postgres::{Client, NoTls};
+use avouch_example_stage::connect;
+use tokio_postgres::Client;
 
 use crate::facts::{Committed, Ledger, Transactions};
 
@@ -121,15 +122,4 @@ impl Shop {
             judged: (row.get(3), row.get(4)),
         })
     }
-}
-
-/// A connection that is served until its client is dropped.
-pub async fn connect(url: &str) -> anyhow::Result<Client> {
-    let (client, connection) =
-        tokio_postgres::connect(url, NoTls).await.context("connecting to the private Postgres")?;
-    tokio::spawn(async move {
-        // The client sees the end of its connection too, as an error of its next statement.
-        connection.await.ok();
-    });
-    Ok(client)
 }

@@ -33,7 +33,9 @@ impl Service {
         let service = builder.start(name, env!("CARGO_PKG_VERSION")).await.map_err(fatal)?;
         let mut requests = SelectAll::new();
         for (place, subject) in subjects.iter().enumerate() {
-            let endpoint = service.endpoint(subject).await.map_err(fatal)?;
+            // A name has no dots and no wildcards.
+            let name = subject.trim_end_matches(".*").replace('.', "-");
+            let endpoint = service.endpoint_builder().name(name).add(subject).await.map_err(fatal)?;
             requests.push(endpoint.map(move |request| (place, Request(request))).boxed());
         }
         Ok(Self { client: client.clone(), service: Some(service), requests })
@@ -64,6 +66,17 @@ impl Request {
     /// Its body.
     pub fn payload(&self) -> Bytes {
         self.0.message.payload.clone()
+    }
+
+    /// One of its headers.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.0.message.headers.as_ref()?.get(name).map(|value| value.as_str())
+    }
+
+    /// The last token of its subject.
+    pub fn last_token(&self) -> &str {
+        let subject = self.0.message.subject.as_str();
+        subject.rsplit_once('.').map_or(subject, |(_, last)| last)
     }
 
     /// Answers it.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::rules::{Answer, Line, Message, Transaction};
-use crate::store::{Claim, Held};
+use crate::store::{Claim, Held, LogLine};
 
 /// A claimed transaction as its plugin sees it.
 pub fn transaction(claim: &Claim, messages: Vec<Message>) -> Transaction {
@@ -34,20 +34,47 @@ pub fn message(row: Held) -> Message {
     }
 }
 
-/// What a plugin logged, and its faults, in the runtime's log.
-pub fn report(claim: &Claim, answer: &Answer) {
+/// Lines of one call that are kept.
+const LINES_MAX: usize = 20;
+
+/// What a plugin logged, and its fault: in the runtime's log, and as lines to be kept.
+pub fn report(claim: &Claim, answer: &Answer) -> Vec<LogLine> {
     let digest = answer.digest.as_deref().map(|d| &d[..d.len().min(12)]);
-    for Line { level, text } in &answer.log {
+    let mut lines = Vec::new();
+    let mut keep = |level: &'static str, line: String| {
+        let (plugin, digest) = (claim.checker.clone(), answer.digest.clone());
+        lines.push(LogLine { plugin, digest, tx_id: Some(claim.id), level, line });
+    };
+    for (i, Line { level, text }) in answer.log.iter().enumerate() {
         let plugin = claim.checker.as_str();
-        match *level {
-            tracing::Level::ERROR => tracing::error!(target: "avouch_plugin", plugin, digest, tx = %claim.id, "{text}"),
-            tracing::Level::WARN => tracing::warn!(target: "avouch_plugin", plugin, digest, tx = %claim.id, "{text}"),
-            tracing::Level::INFO => tracing::info!(target: "avouch_plugin", plugin, digest, tx = %claim.id, "{text}"),
-            _ => tracing::debug!(target: "avouch_plugin", plugin, digest, tx = %claim.id, "{text}"),
+        let name = match *level {
+            tracing::Level::ERROR => {
+                tracing::error!(target: "avouch_plugin", plugin, digest, tx = %claim.id, "{text}");
+                "error"
+            }
+            tracing::Level::WARN => {
+                tracing::warn!(target: "avouch_plugin", plugin, digest, tx = %claim.id, "{text}");
+                "warn"
+            }
+            tracing::Level::INFO => {
+                tracing::info!(target: "avouch_plugin", plugin, digest, tx = %claim.id, "{text}");
+                "info"
+            }
+            _ => {
+                tracing::debug!(target: "avouch_plugin", plugin, digest, tx = %claim.id, "{text}");
+                "debug"
+            }
+        };
+        if i < LINES_MAX {
+            keep(name, text.clone());
+        } else if i == LINES_MAX {
+            keep("warn", format!("{} more lines of this call are not kept", answer.log.len() - LINES_MAX));
         }
     }
     if let Err(fault) = &answer.verdict {
         let took_us = answer.took.as_micros();
         tracing::debug!(checker = claim.checker, digest, tx = %claim.id, took_us, fault = %fault, "no verdict");
+        keep("fault", format!("{}: {fault}", fault.class()));
     }
+    lines
 }

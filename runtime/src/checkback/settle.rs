@@ -5,7 +5,7 @@ use std::hash::{BuildHasher as _, RandomState};
 use uuid::Uuid;
 
 use super::decide::Move;
-use crate::store::{Claim, Error, Parked, Postponed, Store};
+use crate::store::{Claim, Error, LogLine, Parked, Postponed, Store};
 
 /// What came of settling a batch.
 pub struct Settled {
@@ -18,7 +18,7 @@ pub struct Settled {
 }
 
 /// Settles, postpones and parks; everything is guarded by what it expects.
-pub async fn settle(store: &Store, batch: Vec<(Claim, Move)>, random: &RandomState) -> Settled {
+pub async fn settle(store: &Store, batch: Vec<(Claim, Move)>, log: &[LogLine], random: &RandomState) -> Settled {
     let mut settled = Settled { parked: Vec::new(), left: Vec::new(), result: Ok(()) };
     let (mut commits, mut rollbacks, mut postponed, mut parked) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for (claim, moved) in &batch {
@@ -58,6 +58,12 @@ pub async fn settle(store: &Store, batch: Vec<(Claim, Move)>, random: &RandomSta
         Ok(())
     };
     settled.result = work.await;
+    if settled.result.is_ok()
+        && !log.is_empty()
+        && let Err(e) = store.log_plugins(log).await
+    {
+        tracing::debug!(error = %e, lines = log.len(), "lines of plugins could not be kept");
+    }
     if settled.result.is_err() {
         // Each statement is guarded by what it expects: repeating those that worked touches nothing.
         settled.left = batch;

@@ -9,7 +9,7 @@ use clap::Subcommand;
 use serde::Deserialize;
 
 use super::operate::connect;
-use super::{Common, build, inspect::escape};
+use super::{Common, build, deploy, inspect::escape};
 use crate::app;
 use crate::rules::manifest::Grant;
 use crate::rules::{File, Grants, Message, Plugin, Rules, Transaction, Verdict};
@@ -80,6 +80,17 @@ pub enum Command {
         /// The plugin's name
         name: String,
     },
+    /// Show what plugins said, and why they gave no answer, on all instances
+    Logs {
+        /// Only this plugin
+        name: Option<String>,
+        /// So many of the newest lines
+        #[arg(long, default_value_t = 100)]
+        limit: i64,
+        /// Go on with new lines
+        #[arg(short, long)]
+        follow: bool,
+    },
 }
 
 #[derive(clap::Args, Debug)]
@@ -132,10 +143,17 @@ pub async fn run(common: &Common, command: Command) -> anyhow::Result<ExitCode> 
         }
         Command::Check { file } => check(common, file).await,
         Command::Test { file, cases, allowed } => test(common, file, cases, allowed).await,
-        Command::Deploy { file, allowed } => deploy(common, file, allowed).await,
+        Command::Deploy { file, allowed } => {
+            let config = common.load()?;
+            let plugin = read(&file, config.rules.file_bytes_max)?;
+            let told = deploy::deploy(&config, &common.target()?, &plugin, &allowed.read()?).await?;
+            println!("{told}");
+            Ok(ExitCode::SUCCESS)
+        }
         Command::List => list(common).await,
-        Command::Rollback { name, to } => roll_back(common, &name, to).await,
-        Command::Remove { name } => remove(common, &name).await,
+        Command::Rollback { name, to } => deploy::roll_back(&common.target()?, &name, to).await,
+        Command::Remove { name } => deploy::remove(&common.target()?, &name).await,
+        Command::Logs { name, limit, follow } => deploy::logs(&common.target()?, name.as_deref(), limit, follow).await,
     }
 }
 
@@ -150,7 +168,7 @@ impl Allowed {
     }
 }
 
-fn read(path: &PathBuf, bytes_max: usize) -> anyhow::Result<File> {
+pub fn read(path: &PathBuf, bytes_max: usize) -> anyhow::Result<File> {
     let bytes = std::fs::read(path).with_context(|| format!("{}", path.display()))?;
     File::read(bytes, bytes_max).with_context(|| format!("{}", path.display()))
 }
@@ -259,30 +277,6 @@ fn transaction(checker: &str, case: CaseTransaction) -> Transaction {
     }
 }
 
-async fn deploy(common: &Common, path: PathBuf, allowed: Allowed) -> anyhow::Result<ExitCode> {
-    let config = common.load()?;
-    let file = read(&path, config.rules.file_bytes_max)?;
-    let grants = allowed.read()?;
-    // In the production engine, with the bindings of this configuration: what would be refused there is refused here.
-    let rules = app::rules(&config)?;
-    rules.load(&file, &grants).await?;
-    rules.vet(&file).await?;
-    let (name, version) = (&file.manifest.name, &file.manifest.version);
-    let mut client = connect(&common.target()?).await?;
-    let transaction = client.transaction().await.map_err(Error::from)?;
-    let store =
-        "insert into avouch.plugin (name, digest, version, file) values ($1, $2, $3, $4) on conflict do nothing";
-    transaction.execute(store, &[name, &file.digest, version, &&*file.bytes]).await.map_err(Error::from)?;
-    let grants = serde_json::to_value(&grants)?;
-    let point = "insert into avouch.deployment (name, digest, grants) values ($1, $2, $3)";
-    transaction.execute(point, &[name, &file.digest, &grants]).await.map_err(Error::from)?;
-    let audit = "insert into avouch.audit (action, subject, detail) values ('deploy', $1, $2)";
-    transaction.execute(audit, &[name, &file.digest]).await.map_err(Error::from)?;
-    transaction.commit().await.map_err(Error::from)?;
-    println!("{name} {version} is deployed: sha256 {}", file.digest);
-    Ok(ExitCode::SUCCESS)
-}
-
 async fn list(common: &Common) -> anyhow::Result<ExitCode> {
     let client = connect(&common.target()?).await?;
     let rows = client
@@ -312,34 +306,5 @@ async fn list(common: &Common) -> anyhow::Result<ExitCode> {
     if rows.is_empty() {
         println!("no plugin is deployed");
     }
-    Ok(ExitCode::SUCCESS)
-}
-
-async fn roll_back(common: &Common, name: &str, to: Option<String>) -> anyhow::Result<ExitCode> {
-    let client = connect(&common.target()?).await?;
-    // The newest deployment of another version than the current one, or of the one that is asked for; with its own grants.
-    let sql = "insert into avouch.deployment (name, digest, grants) \
-               select d.name, d.digest, d.grants from avouch.deployment d \
-               where d.name = $1 and d.digest is not null and case when $2::text is null \
-                 then d.digest is distinct from (select l.digest from avouch.deployment l where l.name = $1 order by l.id desc limit 1) \
-                 else starts_with(d.digest, $2) end \
-               order by d.id desc limit 1 returning digest";
-    let Some(row) = client.query_opt(sql, &[&name, &to]).await.map_err(Error::from)? else {
-        bail!("{name} has no such version to go back to: avouch plugin list");
-    };
-    let digest: String = row.get(0);
-    let audit = "insert into avouch.audit (action, subject, detail) values ('roll back plugin', $1, $2)";
-    client.execute(audit, &[&name, &digest]).await.map_err(Error::from)?;
-    println!("{name} is back at sha256 {digest}");
-    Ok(ExitCode::SUCCESS)
-}
-
-async fn remove(common: &Common, name: &str) -> anyhow::Result<ExitCode> {
-    let client = connect(&common.target()?).await?;
-    let sql = "insert into avouch.deployment (name) select $1 where exists (select from avouch.plugin where name = $1)";
-    if client.execute(sql, &[&name]).await.map_err(Error::from)? == 0 {
-        bail!("no plugin {name} was ever deployed: avouch plugin list");
-    }
-    println!("nobody answers to {name} any more");
     Ok(ExitCode::SUCCESS)
 }

@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
-use super::answer::Fault;
+use crate::answer::Fault;
 use crate::store::control::{NewMessage, NewTx};
 
 /// An id and a reason fit many times.

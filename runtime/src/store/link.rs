@@ -5,6 +5,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use tokio::sync::Mutex;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row, Statement};
 
@@ -16,6 +17,7 @@ pub struct Link {
     target: Target,
     timeout: Duration,
     plans: Plans,
+    is_impatient: bool,
     session: Mutex<Option<Session>>,
 }
 
@@ -38,13 +40,22 @@ pub enum Plans {
 pub const FIXED_PLANS: &str = "set enable_seqscan = off; set enable_hashjoin = off; set enable_mergejoin = off; \
                            set enable_bitmapscan = off; set enable_memoize = off; set plan_cache_mode = force_generic_plan; set jit = off";
 
+/// A statement of the runtime's own is over in a fraction of this.
+const IMPATIENCE: &str = "set lock_timeout = '100ms'";
+
 /// Parameters of a statement.
 pub type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
 
 impl Link {
     /// A link that connects at its first use; each statement may take `timeout`.
     pub fn new(target: Target, timeout: Duration, plans: Plans) -> Self {
-        Self { target, timeout, plans, session: Mutex::new(None) }
+        Self { target, timeout, plans, is_impatient: false, session: Mutex::new(None) }
+    }
+
+    /// With a short `lock_timeout`: what others hold for long is not waited for. Behind a pooler, where settings would leak, it
+    /// waits like any other.
+    pub fn impatient(self) -> Self {
+        Self { is_impatient: true, ..self }
     }
 
     /// Runs a statement and returns its rows.
@@ -85,7 +96,7 @@ impl Link {
             Ok::<_, Error>((session, result))
         };
         let (session, result) = within(self.timeout, attempt).await?;
-        if !session.client.is_closed() {
+        if !session.client.is_closed() && !result.as_ref().is_err_and(forgot) {
             *guard = Some(session);
         }
         Ok(result)
@@ -100,6 +111,9 @@ impl Link {
         });
         if self.plans == Plans::Fixed {
             client.batch_execute(FIXED_PLANS).await?;
+            if self.is_impatient {
+                client.batch_execute(IMPATIENCE).await?;
+            }
         }
         Ok(Session { client, statements: HashMap::new() })
     }
@@ -114,6 +128,12 @@ impl Session {
         self.statements.insert(sql, statement.clone());
         Ok(statement)
     }
+}
+
+/// The server no longer knows a prepared statement, or may not plan it again: the next session prepares it anew.
+fn forgot(e: &tokio_postgres::Error) -> bool {
+    let plan_outlived_its_table = e.as_db_error().is_some_and(|e| e.message().starts_with("cached plan"));
+    e.code() == Some(&SqlState::INVALID_SQL_STATEMENT_NAME) || plan_outlived_its_table
 }
 
 async fn within<T>(limit: Duration, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {

@@ -1,5 +1,9 @@
 //! Deployed plugins: which version answers to each name, and its file.
 
+use std::sync::Arc;
+
+use uuid::Uuid;
+
 use super::{Error, Store};
 
 /// What answers to a plugin's name.
@@ -13,6 +17,21 @@ pub struct Deployment {
     pub grants: String,
     /// Counts deployments: a newer one has a greater number.
     pub number: i64,
+}
+
+/// A line of a plugin's log, or why it gave no answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogLine {
+    /// The plugin.
+    pub plugin: String,
+    /// Which version, if any was there.
+    pub digest: Option<Arc<str>>,
+    /// The transaction that it was asked about.
+    pub tx_id: Option<Uuid>,
+    /// `debug` to `error`, or `fault`.
+    pub level: &'static str,
+    /// What it says.
+    pub line: String,
 }
 
 impl Store {
@@ -33,5 +52,22 @@ impl Store {
         let rows = self.claims.query(include_str!("plugin_file.sql"), &[&name, &digest]).await?;
         let row = rows.first().ok_or_else(|| Error::Fatal(format!("plugin {name} {digest} is not in the database")))?;
         Ok(row.get(0))
+    }
+
+    /// Keeps what plugins said, for `avouch plugin logs`.
+    pub async fn log_plugins(&self, lines: &[LogLine]) -> Result<(), Error> {
+        let plugins: Vec<&str> = lines.iter().map(|l| l.plugin.as_str()).collect();
+        let digests: Vec<Option<&str>> = lines.iter().map(|l| l.digest.as_deref()).collect();
+        let transactions: Vec<Option<Uuid>> = lines.iter().map(|l| l.tx_id).collect();
+        let levels: Vec<&str> = lines.iter().map(|l| l.level).collect();
+        let texts: Vec<&str> = lines.iter().map(|l| l.line.as_str()).collect();
+        let sql = include_str!("log_plugins.sql");
+        self.verdicts.execute(sql, &[&plugins, &digests, &transactions, &levels, &texts]).await.map(drop)
+    }
+
+    /// Deletes all but the newest lines, at most `rows` of them. Returns how many.
+    pub async fn forget_logs(&self, keep: u64, rows: i64) -> Result<u64, Error> {
+        let keep = i64::try_from(keep).unwrap_or(i64::MAX);
+        self.control.execute(include_str!("forget_logs.sql"), &[&keep, &rows]).await
     }
 }

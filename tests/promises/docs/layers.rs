@@ -20,6 +20,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("broker", &["lifecycle", "message", "secret", "store::full_text"]),
     ("doorbell", &["store::connect", "store::Error", "store::full_text"]),
     ("rules", &["broker", "secret", "store::connect", "store::full_text"]),
+    ("answer", &["broker", "store"]),
     // 2: shards' two types are the channel between the loops.
     (
         "relay",
@@ -40,7 +41,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("deployments", &["alarm", "rules", "store"]),
     ("shards", &["store"]),
     ("upkeep", &["broker", "store"]),
-    ("control", &["alarm", "broker", "store"]),
+    ("control", &["alarm", "answer", "broker", "store"]),
+    ("inbox", &["answer", "broker", "store"]),
     // 3
     ("logs", &[]),
     (
@@ -51,6 +53,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "checkback",
             "control",
             "doorbell",
+            "inbox",
             "logs",
             "relay",
             "rules",
@@ -71,6 +74,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "control",
             "deployments",
             "doorbell",
+            "inbox",
             "relay",
             "rules",
             "schema",
@@ -103,6 +107,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "deployments",
             "dev",
             "doorbell",
+            "inbox",
             "relay",
             "rules",
             "schema",

@@ -1,15 +1,16 @@
-//! The demo's child processes, the runtime and the order service: started, killed, started again, never left behind.
+//! Child processes, the runtime and a story's own services: started, killed, started again, never left behind.
 
 use std::ffi::OsString;
-use std::fs::{self, File, TryLockError};
+use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use avouch_runtime::dev::log::Log;
 use avouch_runtime::dev::process::{Launch, Process};
 use nix::sys::signal::Signal;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 const POLL: Duration = Duration::from_millis(50);
 
@@ -36,11 +37,11 @@ impl Child {
         Ok(Self { name: "avouch", program: "/usr/bin/env".into(), args, dir: dir.into(), process: None })
     }
 
-    /// This executable once more, as the order service.
-    pub fn order_service(dir: &Path, database_url: &str) -> anyhow::Result<Self> {
-        let program = std::env::current_exe().context("finding the demo's own executable")?;
-        let args = ["order-service", "--database-url", database_url].map(OsString::from).to_vec();
-        Ok(Self { name: "order-service", program, args, dir: dir.into(), process: None })
+    /// This executable once more, with these arguments: a service of the story. Logs to `<name>.log`.
+    pub fn service(name: &'static str, dir: &Path, args: &[&str]) -> anyhow::Result<Self> {
+        let program = std::env::current_exe().context("finding the example's own executable")?;
+        let args = args.iter().map(OsString::from).collect();
+        Ok(Self { name, program, args, dir: dir.into(), process: None })
     }
 
     /// Starts it; its log goes on where it was.
@@ -61,6 +62,12 @@ impl Child {
     /// SIGSTOP: it does nothing more, and does not know it.
     pub fn freeze(&self) -> anyhow::Result<()> {
         self.process.as_ref().map_or(Ok(()), |p| p.signal(Signal::SIGSTOP))?;
+        Ok(())
+    }
+
+    /// SIGCONT, for one that was frozen or has frozen itself.
+    pub fn resume(&self) -> anyhow::Result<()> {
+        self.process.as_ref().map_or(Ok(()), |p| p.signal(Signal::SIGCONT))?;
         Ok(())
     }
 
@@ -98,6 +105,21 @@ impl Child {
         }
     }
 
+    /// Whether it was started and has ended by itself.
+    pub fn has_ended(&self) -> bool {
+        self.process.as_ref().is_some_and(Process::has_ended)
+    }
+
+    /// Waits for its end, and says how it ended; kills it when the time is over.
+    pub async fn wait(&mut self, limit: Duration) -> anyhow::Result<ExitStatus> {
+        let deadline = Instant::now() + limit;
+        while !self.has_ended() && Instant::now() < deadline {
+            sleep(POLL).await;
+        }
+        let process = self.process.take().with_context(|| format!("{} was not started", self.name))?;
+        Ok(process.kill()?)
+    }
+
     /// For the screen.
     pub fn pid(&self) -> Option<u32> {
         self.process.as_ref().map(Process::pid)
@@ -111,7 +133,7 @@ impl Child {
 
 /// Beside our own executable, where cargo puts both.
 pub fn avouch_binary() -> anyhow::Result<PathBuf> {
-    let own = std::env::current_exe().context("finding the demo's own executable")?;
+    let own = std::env::current_exe().context("finding the example's own executable")?;
     let dir = own.parent().unwrap_or(Path::new("/"));
     let binary = dir.join("avouch");
     if !binary.is_file() {
@@ -121,54 +143,16 @@ pub fn avouch_binary() -> anyhow::Result<PathBuf> {
     Ok(binary)
 }
 
-/// The demo's directory, ours alone as long as this lives.
-#[derive(Debug)]
-pub struct Home {
-    /// Absolute.
-    pub dir: PathBuf,
-    _lock: File,
-}
-
-impl Home {
-    /// Takes the directory and removes what an earlier demo left in it, once its servers are gone.
-    pub async fn take(dir: &Path) -> anyhow::Result<Self> {
-        let dir = std::path::absolute(dir).with_context(|| format!("finding {}", dir.display()))?;
-        if dir.exists() && !is_of_a_demo(&dir) {
-            bail!("{} holds something that is no demo's: choose another directory with --dir", dir.display());
-        }
-        let parent = dir
-            .parent()
-            .with_context(|| format!("{} cannot be the demo's directory: give another --dir", dir.display()))?;
-        fs::create_dir_all(parent).with_context(|| format!("making {}", parent.display()))?;
-        let lock = File::create(dir.with_extension("lock")).with_context(|| format!("locking {}", dir.display()))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                bail!(
-                    "another demo runs in {}: end it with Ctrl-C, or choose another directory with --dir",
-                    dir.display()
-                )
-            }
-            Err(TryLockError::Error(e)) => return Err(e).with_context(|| format!("locking {}", dir.display())),
-        }
-        if dir.exists() {
-            for log in LOGS.map(|log| dir.join(log)).into_iter().filter(|log| log.exists()) {
-                Log::claim("demo", log).await?;
-            }
-            fs::remove_dir_all(&dir).with_context(|| format!("removing the last demo's {}", dir.display()))?;
-        }
-        fs::create_dir_all(&dir).with_context(|| format!("making {}", dir.display()))?;
-        Ok(Self { dir, _lock: lock })
-    }
-}
-
-/// Each is locked while what it belongs to lives.
-const LOGS: [&str; 4] = ["postgres/postgres.log", "nats/nats-server.log", "avouch.log", "order-service.log"];
-
-/// Empty, or with nothing but what a demo makes.
-fn is_of_a_demo(dir: &Path) -> bool {
-    let ours = ["postgres", "nats", "avouch.log", "order-service.log", "avouch.toml"];
-    fs::read_dir(dir).is_ok_and(|entries| {
-        entries.flatten().all(|entry| entry.file_name().to_str().is_some_and(|name| ours.contains(&name)))
-    })
+/// Deploys a plugin of this repository, from where `make guests` puts it, to the database of a configuration.
+pub async fn deploy(config: &Path, plugin: &str, args: &[&str]) -> anyhow::Result<()> {
+    let avouch = avouch_binary()?;
+    let target = avouch.ancestors().nth(2).context("the binary lies in target/debug")?;
+    let file = target.join("guests/wasm32-unknown-unknown/guest").join(format!("{}.wasm", plugin.replace('-', "_")));
+    anyhow::ensure!(file.is_file(), "no {}: run `make guests`", file.display());
+    let mut command = tokio::process::Command::new(&avouch);
+    command.arg("--config").arg(config).args(["plugin", "deploy"]).arg(&file).args(args).kill_on_drop(true);
+    let output = command.output().await.with_context(|| format!("deploying the plugin {plugin}"))?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    anyhow::ensure!(output.status.success(), "deploying the plugin {plugin}: {}", said.trim());
+    Ok(())
 }

@@ -1,4 +1,4 @@
-//! What is answered: JSON, and errors that programs can tell apart.
+//! What the services answer: JSON, and errors that programs can tell apart.
 
 use serde_json::{Value, json};
 
@@ -44,7 +44,7 @@ impl Code {
 }
 
 /// Why a request was not carried out.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Fault {
     /// What to do next.
     pub code: Code,
@@ -79,12 +79,20 @@ impl From<Refusal> for Fault {
             Refusal::Rule { rule, why } => Self::rule(&rule, why),
             Refusal::Conflict(why) => Self::new(Code::Conflict, why),
             Refusal::Invalid(why) => Self::invalid(why),
-            Refusal::Store(Error::Retry(why)) => {
-                tracing::debug!(why, "a request of a producer has trouble with the database");
+            Refusal::Store(e) => e.into(),
+        }
+    }
+}
+
+impl From<Error> for Fault {
+    fn from(e: Error) -> Self {
+        match e {
+            Error::Retry(why) => {
+                tracing::debug!(why, "a request has trouble with the database");
                 Self::new(Code::Unavailable, "the database does not answer: repeat it later".into())
             }
-            Refusal::Store(Error::Fatal(why)) => {
-                tracing::error!(why, "requests of producers cannot be served: `avouch schema install` mends grants");
+            Error::Fatal(why) => {
+                tracing::error!(why, "requests cannot be served: `avouch schema install` mends grants");
                 Self::new(Code::Unavailable, "the database refuses the runtime: see its log, then repeat it".into())
             }
         }
