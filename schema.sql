@@ -118,10 +118,12 @@ create table if not exists avouch.tx (
   verdict    text,                            -- the last answer that did not decide, or the fault that gave none
   decided_at timestamptz,
   decided_by text,                            -- producer, checker or operator
+  alarmed_at timestamptz,                     -- when it was told that a person must decide; null: not yet
   reason     text
 );
 -- By checker, so that one with many due transactions never hides another's.
 create index if not exists tx_due on avouch.tx (checker, check_at) where state = 'prepared';
+create index if not exists tx_untold on avouch.tx (created_at) where state = 'in_doubt' and alarmed_at is null;
 create index if not exists tx_in_doubt on avouch.tx (created_at) where state = 'in_doubt';
 
 -- -- The outbox -------------------------------------------------------------------------------------------------------
@@ -529,7 +531,7 @@ begin
     return settled;
   end if;
   update avouch.tx t
-  set state = 'in_doubt',
+  set state = 'in_doubt', alarmed_at = null,
       reason = format('the producer says %s, after it was %s by %s%s', outcome, known, t.decided_by, coalesce(': ' || report.reason, ''))
   where t.id = report.id;
   update avouch.outbox o set state = 'prepared', reason = null where o.tx_id = report.id and o.state = 'cancelled';

@@ -22,9 +22,10 @@ use self::ask::{message, report, transaction};
 use self::breaker::Breaker;
 use self::decide::{Facts, Move, decide};
 use self::settle::{Settled, settle};
+use crate::alarm::{Alarms, Event, Kind};
 use crate::lifecycle::Backoff;
 use crate::rules::{Answer, Fault, Message, Rules};
-use crate::store::{Claim, Due, Error, Held, LogLine, Store};
+use crate::store::{Claim, Doubt, Due, Error, Held, LogLine, Store};
 
 /// `[checkback]`.
 #[derive(Clone, Debug, Deserialize)]
@@ -113,6 +114,8 @@ const GATHER: Duration = Duration::from_millis(5);
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 /// Lines of plugins' logs that are kept with one batch of answers; what is beyond is in the runtime's log alone.
 const LOG_LINES_MAX: usize = 256;
+/// Transactions in doubt that are told with one look.
+const DOUBTS_MAX: i64 = 100;
 /// How often a checker that has nothing due is looked at again at the soonest.
 const PAUSE_MIN: Duration = Duration::from_millis(2);
 
@@ -129,6 +132,7 @@ pub struct Checkback {
     breakers: HashMap<String, Breaker>,
     looking: bool,
     look_at: Instant,
+    doubts_at: Instant,
     settling: bool,
     answers: Vec<(Claim, Move)>,
     /// What plugins said, kept with the next answers that are settled.
@@ -137,6 +141,7 @@ pub struct Checkback {
     backoff: Backoff,
     trouble: bool,
     random: RandomState,
+    alarms: Alarms,
 }
 
 /// Who has something to do, what was claimed of it, and the messages that it holds.
@@ -144,6 +149,8 @@ struct Look {
     due: Vec<Due>,
     claims: Vec<Claim>,
     held: Vec<Held>,
+    /// Those that a person must decide, and was not told of.
+    doubts: Vec<Doubt>,
 }
 
 enum Done {
@@ -161,6 +168,7 @@ impl Checkback {
         store: Arc<Store>,
         rules: Arc<Rules>,
         sizes: (usize, usize),
+        alarms: Alarms,
     ) -> Self {
         Self {
             config,
@@ -173,6 +181,7 @@ impl Checkback {
             breakers: HashMap::new(),
             looking: false,
             look_at: Instant::now(),
+            doubts_at: Instant::now(),
             settling: false,
             answers: Vec::new(),
             log: Vec::new(),
@@ -180,6 +189,7 @@ impl Checkback {
             backoff: Backoff::new(RETRY.0, RETRY.1),
             trouble: false,
             random: RandomState::new(),
+            alarms,
         }
     }
 
@@ -242,8 +252,13 @@ impl Checkback {
         let rooms: HashMap<String, usize> = self.busy.iter().map(|(n, busy)| (n.clone(), *busy)).collect();
         let open: HashMap<String, usize> = self.breakers.iter().map(|(n, b)| (n.clone(), b.room(now))).collect();
         let (store, config, sizes) = (Arc::clone(&self.store), self.config.clone(), self.sizes);
+        let is_time = now >= self.doubts_at;
+        if is_time {
+            self.doubts_at = now + Duration::from_millis(self.config.poll_max_ms);
+        }
         self.work.spawn(async move {
             let work = async {
+                let doubts = if is_time { store.untold(DOUBTS_MAX).await? } else { Vec::new() };
                 let due = store.due_checkers().await?;
                 let now: Vec<&Due> = due.iter().filter(|d| d.due_in_ms == 0).collect();
                 let share = (room / now.len().max(1)).max(1);
@@ -256,13 +271,13 @@ impl Checkback {
                 };
                 let asks: Vec<(String, usize)> = now.iter().map(ask).filter(|(_, rows)| *rows > 0).collect();
                 if asks.is_empty() {
-                    return Ok(Look { due, claims: Vec::new(), held: Vec::new() });
+                    return Ok(Look { due, claims: Vec::new(), held: Vec::new(), doubts });
                 }
                 let claims = store.claim_checks(&asks, config.claim_ms).await?;
                 let ids: Vec<Uuid> = claims.iter().filter(|c| c.messages > 0).map(|c| c.id).collect();
                 let held =
                     if ids.is_empty() { Vec::new() } else { store.held_messages(&ids, sizes.0, sizes.1).await? };
-                Ok(Look { due, claims, held })
+                Ok(Look { due, claims, held, doubts })
             };
             Done::Looked(work.await)
         });
@@ -271,10 +286,19 @@ impl Checkback {
     fn looked(&mut self, result: Result<Look, Error>) {
         self.looking = false;
         let now = Instant::now();
-        let Some(Look { due, claims, held }) = self.database(result) else {
+        let Some(Look { due, claims, held, doubts }) = self.database(result) else {
             self.look_at = now + self.backoff.failed();
             return;
         };
+        for doubt in doubts {
+            self.alarms.raise(&Event {
+                kind: Kind::InDoubt,
+                subject: &doubt.checker,
+                id: doubt.id.to_string(),
+                reference: doubt.reference.as_deref(),
+                why: &doubt.reason,
+            });
+        }
         let poll_max = Duration::from_millis(self.config.poll_max_ms);
         let next_ms = due.iter().map(|d| d.due_in_ms).filter(|ms| *ms > 0).min();
         let next = next_ms.map_or(poll_max, Duration::from_millis).clamp(PAUSE_MIN, poll_max);
@@ -305,10 +329,13 @@ impl Checkback {
         match &answer.verdict {
             Err(fault @ (Fault::Missing | Fault::Broken(_))) => {
                 if let Some(wait) = breaker.failed(now) {
-                    tracing::error!(
-                        alarm = "checker_broken", checker = claim.checker, fault = %fault, wait_ms = wait.as_millis(),
-                        "a checker is broken: its transactions stay undecided until it is mended; avouch plugin deploy or rollback"
-                    );
+                    self.alarms.raise(&Event {
+                        kind: Kind::CheckerBroken,
+                        subject: &claim.checker,
+                        id: claim.id.to_string(),
+                        reference: claim.reference.as_deref(),
+                        why: &format!("{fault}; asked again in {} ms", wait.as_millis()),
+                    });
                 }
             }
             _ => {
@@ -355,12 +382,6 @@ impl Checkback {
 
     fn settled(&mut self, settled: Settled) {
         self.settling = false;
-        for (id, checker, reference, reason) in settled.parked {
-            tracing::error!(
-                alarm = "in_doubt", %id, checker, reference, reason,
-                "a transaction is in doubt: decide it with avouch tx commit, rollback or recheck"
-            );
-        }
         if self.database(settled.result).is_none() {
             for (claim, _) in &settled.left {
                 *self.busy.entry(claim.checker.clone()).or_default() += 1;

@@ -16,7 +16,7 @@ use time::OffsetDateTime;
 use tokio_postgres::error::SqlState;
 use uuid::Uuid;
 
-pub use self::checks::{Claim, Due, Held, Parked, Postponed};
+pub use self::checks::{Claim, Doubt, Due, Held, Parked, Postponed};
 use self::connect::{Target, Tls};
 pub use self::inbox::{Begin, Begun, Claim as InboxClaim, Consumer, Finish, Finished, Record};
 use self::link::Link;

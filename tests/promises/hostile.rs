@@ -6,7 +6,7 @@ pub mod guest;
 mod calls;
 mod files;
 mod neighbours;
-mod running;
+pub mod running;
 mod statements;
 
 use std::sync::Arc;

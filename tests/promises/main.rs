@@ -7,6 +7,7 @@ mod input;
 mod producers;
 mod transactions;
 
+mod alarm;
 mod broker;
 mod checkback;
 mod control;

@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use super::judge::{Judge, Question, Reply};
 use super::lane::Lane;
 use super::{Config, ConsumerConfig, Endpoint, request};
+use crate::alarm::Alarms;
 use crate::answer::{self, Code, Fault};
 use crate::broker::Request;
 use crate::rules::Rules;
@@ -56,10 +57,11 @@ impl Desk {
         consumers: BTreeMap<String, ConsumerConfig>,
         store: Arc<Store>,
         (rules, payload_bytes_max): (Arc<Rules>, usize),
+        alarms: Alarms,
     ) -> Self {
         let (begins, claims, finishes) = (Lane::new(), Lane::new(), Lane::new());
         let (asked, questions) = mpsc::channel(QUESTIONS);
-        let judge = Arc::new(Judge::new(rules, payload_bytes_max, asked));
+        let judge = Arc::new(Judge::new(rules, payload_bytes_max, asked, alarms));
         let (work, judging) = (JoinSet::new(), JoinSet::new());
         Self { config, consumers, store, begins, claims, finishes, work, judge, judging, questions }
     }

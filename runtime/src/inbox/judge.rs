@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
 use super::desk::{HELD_RETRY_MS, begun_json};
+use crate::alarm::{Alarms, Event, Kind};
 use crate::answer::{Code, Fault};
 use crate::broker::Request;
 use crate::rules::{self, Decision, Identity, Message, Plugin, Rules, Seen, SeenRecord, Status};
@@ -43,13 +44,14 @@ pub struct Judge {
     rules: Arc<Rules>,
     payload_bytes_max: usize,
     questions: mpsc::Sender<Question>,
+    alarms: Alarms,
     random: RandomState,
 }
 
 impl Judge {
     /// A judge that asks `questions`. Plugins see payloads of at most so many bytes.
-    pub fn new(rules: Arc<Rules>, payload_bytes_max: usize, questions: mpsc::Sender<Question>) -> Self {
-        Self { rules, payload_bytes_max, questions, random: RandomState::new() }
+    pub fn new(rules: Arc<Rules>, payload_bytes_max: usize, questions: mpsc::Sender<Question>, alarms: Alarms) -> Self {
+        Self { rules, payload_bytes_max, questions, alarms, random: RandomState::new() }
     }
 
     /// What the consumer is told about the message that it sent.
@@ -123,11 +125,13 @@ impl Judge {
             let same =
                 |a: &Identity, b: &Identity| (&a.key, &a.fingerprint, a.version) == (&b.key, &b.fingerprint, b.version);
             if !same(&identity, &second) {
-                let (plugin, digest) = (plugin.name(), plugin.digest());
-                tracing::error!(
-                    alarm = "plugin_undetermined", plugin, %digest, message = message.id, first = identity.key, second = second.key,
-                    "a plugin gives one message two identities: its consumers would do things twice; mend it and deploy it"
-                );
+                self.alarms.raise(&Event {
+                    kind: Kind::PluginUndetermined,
+                    subject: plugin.name(),
+                    id: plugin.digest().to_string(),
+                    reference: None,
+                    why: &format!("message {} is {:?}, and a moment later {:?}", message.id, identity.key, second.key),
+                });
                 return Err(rules::Fault::Broken("it gave one message two identities".into()));
             }
         }

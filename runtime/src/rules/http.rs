@@ -8,11 +8,11 @@ use std::time::Duration;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Method, Url};
-use rustls::{ClientConfig, RootCertStore};
 
 use super::Error;
 use super::v1::RuleError;
 use crate::secret::Secret;
+use crate::store::connect::system_tls;
 
 /// `[binding.http.NAME]`: an origin that plugins may be granted.
 #[derive(Clone, Debug, serde::Deserialize)]
@@ -120,7 +120,7 @@ impl Origin {
             .connect_timeout(Duration::from_millis(config.connect_timeout_ms))
             .dns_resolver(Arc::new(NotLinkLocal))
             .user_agent(concat!("avouch/", env!("CARGO_PKG_VERSION")))
-            .tls_backend_preconfigured(tls().map_err(fatal)?)
+            .tls_backend_preconfigured(system_tls().map_err(fatal)?)
             .build()
             .map_err(|e| fatal(e.to_string()))?;
         Ok(Self { name: name.to_owned(), base, headers, client })
@@ -231,16 +231,6 @@ fn is_link_local(ip: IpAddr) -> bool {
             None => v6.is_unicast_link_local() || v6.is_unspecified() || v6.is_multicast(),
         },
     }
-}
-
-fn tls() -> Result<ClientConfig, String> {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|e| e.to_string())?;
-    Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }
 
 #[cfg(test)]
