@@ -3,8 +3,11 @@
 
 pub mod guest;
 
+mod answers;
+mod asking;
 mod calls;
 mod files;
+mod http;
 mod neighbours;
 pub mod running;
 mod statements;

@@ -141,14 +141,18 @@ impl http::Host for State {
         binding: String,
         request: http::Request,
     ) -> wasmtime::Result<Result<http::Response, RuleError>> {
-        self.import(request.path.len() + request.body.len())?;
+        self.import(request.method.len() + request.path.len() + bytes(&request.headers) + request.body.len())?;
         let powers = Arc::clone(&self.powers);
         let http::Request { method, path, headers, body } = request;
         let request = super::http::Request { method, path, headers, body };
         let response = powers.send(&binding, request, self.settings.bytes_in_max, self.left()).await;
-        let response = self.granted(response, |r| r.body.len());
+        let response = self.granted(response, |r| bytes(&r.headers) + r.body.len());
         Ok(response.map(|r| http::Response { status: r.status, headers: r.headers, body: r.body }))
     }
+}
+
+fn bytes(headers: &[(String, String)]) -> usize {
+    headers.iter().map(|(name, value)| name.len() + value.len()).sum()
 }
 
 impl nats::Host for State {
