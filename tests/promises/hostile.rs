@@ -8,6 +8,7 @@ mod asking;
 mod calls;
 mod files;
 mod http;
+mod nats;
 mod neighbours;
 pub mod running;
 mod statements;
