@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use self::ask::{message, report, transaction};
-use self::breaker::Breaker;
+use self::breaker::Breakers;
 use self::decide::{Facts, Move, decide};
 use self::settle::{Settled, settle};
 use crate::alarm::{Alarms, Event, Kind};
@@ -129,7 +129,7 @@ pub struct Checkback {
     work: JoinSet<Done>,
     /// Transactions in memory, by checker.
     busy: HashMap<String, usize>,
-    breakers: HashMap<String, Breaker>,
+    breakers: Breakers,
     looking: bool,
     look_at: Instant,
     doubts_at: Instant,
@@ -155,7 +155,8 @@ struct Look {
 
 enum Done {
     Looked(Result<Look, Error>),
-    Answered(Box<(Claim, Answer)>),
+    /// Without an answer, its breaker opened before its turn.
+    Answered(Box<(Claim, Option<Answer>)>),
     Settled(Settled),
 }
 
@@ -170,6 +171,8 @@ impl Checkback {
         sizes: (usize, usize),
         alarms: Alarms,
     ) -> Self {
+        let ms = Duration::from_millis;
+        let breakers = Breakers::new(ms(config.broken_first_ms), ms(config.broken_max_ms));
         Self {
             config,
             checkers,
@@ -178,7 +181,7 @@ impl Checkback {
             sizes,
             work: JoinSet::new(),
             busy: HashMap::new(),
-            breakers: HashMap::new(),
+            breakers,
             looking: false,
             look_at: Instant::now(),
             doubts_at: Instant::now(),
@@ -250,7 +253,7 @@ impl Checkback {
         self.looking = true;
         let room = self.config.rows_max - in_memory;
         let rooms: HashMap<String, usize> = self.busy.iter().map(|(n, busy)| (n.clone(), *busy)).collect();
-        let open: HashMap<String, usize> = self.breakers.iter().map(|(n, b)| (n.clone(), b.room(now))).collect();
+        let open = self.breakers.rooms(now);
         let (store, config, sizes) = (Arc::clone(&self.store), self.config.clone(), self.sizes);
         let is_time = now >= self.doubts_at;
         if is_time {
@@ -310,25 +313,22 @@ impl Checkback {
         for claim in claims {
             *self.busy.entry(claim.checker.clone()).or_default() += 1;
             let tx = transaction(&claim, messages.remove(&claim.id).unwrap_or_default());
-            let rules = Arc::clone(&self.rules);
+            let (rules, off) = (Arc::clone(&self.rules), self.breakers.off(&claim.checker));
             self.work.spawn(async move {
-                let answer = rules.check(&tx).await;
+                let answer = rules.check_unless(&tx, &off).await;
                 Done::Answered(Box::new((claim, answer)))
             });
         }
     }
 
-    fn answered(&mut self, claim: Claim, answer: Answer) {
-        let lines = report(&claim, &answer);
-        self.log.extend(lines.into_iter().take(LOG_LINES_MAX.saturating_sub(self.log.len())));
+    fn answered(&mut self, claim: Claim, answer: Option<Answer>) {
         let now = Instant::now();
-        let breaker = self.breakers.entry(claim.checker.clone()).or_insert_with(|| {
-            let ms = Duration::from_millis;
-            Breaker::new(ms(self.config.broken_first_ms), ms(self.config.broken_max_ms))
-        });
-        match &answer.verdict {
-            Err(fault @ (Fault::Missing | Fault::Broken(_))) => {
-                if let Some(wait) = breaker.failed(now) {
+        let verdict = match answer {
+            Some(answer) => {
+                let lines = report(&claim, &answer);
+                self.log.extend(lines.into_iter().take(LOG_LINES_MAX.saturating_sub(self.log.len())));
+                let opened = self.breakers.answered(&claim.checker, &answer.verdict, now);
+                if let (Err(fault), Some(wait)) = (&answer.verdict, opened) {
                     self.alarms.raise(&Event {
                         kind: Kind::CheckerBroken,
                         subject: &claim.checker,
@@ -337,13 +337,10 @@ impl Checkback {
                         why: &format!("{fault}; asked again in {} ms", wait.as_millis()),
                     });
                 }
+                answer.verdict
             }
-            _ => {
-                if breaker.succeeded() {
-                    tracing::info!(checker = claim.checker, "a checker answers again");
-                }
-            }
-        }
+            None => Err(Fault::Broken("not asked: the calls before failed".into())),
+        };
         let facts = Facts {
             age_ms: claim.age_ms,
             checking_ms: claim.checking_ms,
@@ -352,7 +349,7 @@ impl Checkback {
         };
         let usual = CheckerConfig::default();
         let checker = self.checkers.get(&claim.checker).unwrap_or(&usual);
-        let moved = decide(answer.verdict, facts, &self.config, checker);
+        let moved = decide(verdict, facts, &self.config, checker);
         self.answered_at.get_or_insert(now);
         self.answers.push((claim, moved));
     }

@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio_util::sync::CancellationToken;
 
 use self::calls::{Call, Check, Decide, Identify};
 pub use self::engine::{COMPILE_COMMAND, compile_stdin};
@@ -153,8 +154,17 @@ impl Rules {
     pub async fn check(&self, tx: &Transaction) -> Answer {
         match self.plugin(&tx.checker) {
             Some(plugin) => self.ask(&plugin, tx).await,
-            None => Answer { verdict: Err(Fault::Missing), digest: None, log: Vec::new(), took: Duration::ZERO },
+            None => unasked(Fault::Missing),
         }
+    }
+
+    /// Asks the plugin that the transaction names, or nobody if `off` comes before its turn.
+    pub async fn check_unless(&self, tx: &Transaction, off: &CancellationToken) -> Option<Answer> {
+        let Some(plugin) = self.plugin(&tx.checker) else {
+            return Some(unasked(Fault::Missing));
+        };
+        let turn = off.run_until_cancelled(turn(plugin.room(), &self.calls)).await?;
+        Some(self.run_now(&plugin, &Check(tx), turn).await)
     }
 
     /// Asks this plugin.
@@ -173,9 +183,13 @@ impl Rules {
     }
 
     async fn run<C: Call>(&self, plugin: &Plugin, call: &C) -> Answer<C::Answer> {
-        let Some(_turn) = turn(plugin.room(), &self.calls).await else {
-            let verdict = Err(Fault::Transient("the runtime stops".into()));
-            return Answer { verdict, digest: None, log: Vec::new(), took: Duration::ZERO };
+        let turn = turn(plugin.room(), &self.calls).await;
+        self.run_now(plugin, call, turn).await
+    }
+
+    async fn run_now<C: Call>(&self, plugin: &Plugin, call: &C, turn: Option<Turn<'_>>) -> Answer<C::Answer> {
+        let Some(_turn) = turn else {
+            return unasked(Fault::Transient("the runtime stops".into()));
         };
         let _ticking = self.host.ticking();
         let began = Instant::now();
@@ -184,8 +198,11 @@ impl Rules {
     }
 }
 
-/// A place among the plugin's calls, then one among all. Free ones are taken without queueing.
-async fn turn<'a>(own: &'a Semaphore, all: &'a Semaphore) -> Option<[SemaphorePermit<'a>; 2]> {
+/// A call's place among those of its plugin, and one among all.
+type Turn<'a> = [SemaphorePermit<'a>; 2];
+
+/// Free places are taken without queueing.
+async fn turn<'a>(own: &'a Semaphore, all: &'a Semaphore) -> Option<Turn<'a>> {
     let own = match own.try_acquire() {
         Ok(permit) => permit,
         Err(_) => own.acquire().await.ok()?,
@@ -195,4 +212,8 @@ async fn turn<'a>(own: &'a Semaphore, all: &'a Semaphore) -> Option<[SemaphorePe
         Err(_) => all.acquire().await.ok()?,
     };
     Some([own, all])
+}
+
+fn unasked<T>(why: Fault) -> Answer<T> {
+    Answer { verdict: Err(why), digest: None, log: Vec::new(), took: Duration::ZERO }
 }

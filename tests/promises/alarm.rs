@@ -126,7 +126,10 @@ async fn contradiction_in_sql_is_told_once_by_one_of_two_instances() {
     let running = [ground.runtime(&more).await, ground.runtime(&more).await];
     let sql = "select avouch.prepare('transfer', '1 hour', 'transfer-7')";
     let id: Uuid = ground.client.query_one(sql, &[]).await.expect("it may").get(0);
-    for sql in ["select avouch.settle(array[$1::uuid], 'rollback', 'checker', array['x'])", "select avouch.report($1, 'commit')"] {
+    for sql in [
+        "select avouch.settle(array[$1::uuid], 'rollback', 'checker', array['x'])",
+        "select avouch.report($1, 'commit')",
+    ] {
         ground.client.query_one(sql, &[&id]).await.expect("it may");
     }
     let alarm = first(&file, "in_doubt").await;
@@ -135,7 +138,10 @@ async fn contradiction_in_sql_is_told_once_by_one_of_two_instances() {
     tokio::time::sleep(secs(1)).await;
     assert_eq!(running.iter().map(|r| logged(r, "in_doubt")).sum::<usize>(), 1);
     // Decided and in doubt again: that is news.
-    for sql in ["select avouch.settle(array[$1::uuid], 'rollback', 'operator', array['x'])", "select avouch.report($1, 'commit')"] {
+    for sql in [
+        "select avouch.settle(array[$1::uuid], 'rollback', 'operator', array['x'])",
+        "select avouch.report($1, 'commit')",
+    ] {
         ground.client.query_one(sql, &[&id]).await.expect("it may");
     }
     until("it to be told again", secs(30), async || {

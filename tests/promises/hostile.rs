@@ -5,6 +5,7 @@ pub mod guest;
 
 mod answers;
 mod asking;
+mod beside;
 mod calls;
 mod files;
 mod http;
