@@ -15,6 +15,7 @@ mod crash;
 mod doorbell;
 mod order;
 mod ownership;
+mod payments;
 mod plans;
 mod secure;
 
