@@ -17,7 +17,9 @@ mod order;
 mod ownership;
 mod payments;
 mod plans;
+mod reload;
 mod secure;
+mod storm;
 
 mod cli;
 mod contract;
