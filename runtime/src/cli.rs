@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Config;
 use crate::secret::Secret;
 use crate::store::{self, connect::Target};
-use crate::{app, dev, logs, rules};
+use crate::{app, dev, exporter, logs, rules};
 
 /// Committed outbox rows reach NATS JetStream: in order per key, at least once, never lost.
 #[derive(Debug, Parser)]
@@ -135,6 +135,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Run => {
             let config = common.load()?;
             logs::start(&config.log)?;
+            exporter::start(&config.metrics)?;
             app::run(config, stop_on_signal()?, || {}).await.map(done)
         }
         Command::Dev(options) => {
@@ -143,6 +144,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
                 config.log.form = logs::Form::Human;
             }
             logs::start(&config.log)?;
+            exporter::start(&config.metrics)?;
             let (stop, plugins) = (stop_on_signal()?, options.plugins.clone());
             let watched = stop.clone();
             let watch = |owner: Config| match target_of(&owner, "main") {

@@ -1,5 +1,7 @@
 //! The configuration: one strict TOML file, then `AVOUCH_…` variables, then flags. Read and validated once, at boot.
 
+mod checks;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -8,7 +10,9 @@ use figment::error::{Actual, Kind};
 use figment::providers::{Env, Format, Toml};
 use serde::Deserialize;
 
-use crate::{alarm, broker, checkback, control, doorbell, inbox, logs, relay, rules, shards, store, topics, upkeep};
+use crate::{
+    alarm, broker, checkback, control, doorbell, exporter, inbox, logs, relay, rules, shards, store, topics, upkeep,
+};
 
 /// Everything that can be configured.
 #[derive(Clone, Debug, Deserialize)]
@@ -50,6 +54,8 @@ pub struct Config {
     pub inbox: inbox::Config,
     /// What single consumers do.
     pub consumer: BTreeMap<String, inbox::ConsumerConfig>,
+    /// Metrics.
+    pub metrics: exporter::Config,
     /// Logging.
     pub log: logs::Config,
     /// This process's name in `avouch status`; default: host name and process id.
@@ -80,6 +86,7 @@ impl Default for Config {
             alarm: Vec::new(),
             inbox: inbox::Config::default(),
             consumer: BTreeMap::new(),
+            metrics: exporter::Config::default(),
             log: logs::Config::default(),
             instance_name: None,
             grace_ms: 10_000,
@@ -129,7 +136,10 @@ impl Config {
             let texts: Vec<String> = errors.into_iter().map(|e| explain(&e, &place)).collect();
             Error::Invalid(texts.join("\n"))
         })?;
-        config.validate()?;
+        let wrong = checks::wrong(&config);
+        if !wrong.is_empty() {
+            return Err(Error::Invalid(wrong.join("\n")));
+        }
         Ok(config)
     }
 
@@ -158,144 +168,6 @@ impl Config {
         topics::Topics::new(self.topic.clone(), targets.collect(), self.strict_topics)
             .map_err(|e| Error::Invalid(e.to_string()))
     }
-
-    fn validate(&self) -> Result<(), Error> {
-        let mut wrong = Vec::new();
-        let mut check = |fine: bool, text: &str| {
-            if !fine {
-                wrong.push(text.to_owned());
-            }
-        };
-        check(
-            self.stream.len() < 2 || self.default_stream.is_some(),
-            "several streams are configured: name the default one, default_stream = \"…\"",
-        );
-        let known =
-            |name: &String| self.stream.contains_key(name) || (self.stream.is_empty() && name == DEFAULT_STREAM);
-        check(
-            self.default_stream.as_ref().is_none_or(known),
-            "default_stream names a stream that is not configured: add [stream.NAME]",
-        );
-        let mut prefixes = std::collections::BTreeSet::new();
-        for (name, stream) in self.streams() {
-            check(
-                is_subject(&stream.subject_prefix),
-                &format!(
-                    "stream.{name}.subject_prefix: write tokens of letters, digits, - and _ with dots between them"
-                ),
-            );
-            check(
-                prefixes.insert(stream.subject_prefix.clone()),
-                &format!("stream.{name}.subject_prefix is another stream's too: their subjects must not overlap"),
-            );
-            check((1..=5).contains(&stream.replicas), &format!("stream.{name}.replicas: from 1 to 5"));
-            let window_fits = stream.duplicate_window_s > 0
-                && (stream.max_age_s == 0 || stream.duplicate_window_s <= stream.max_age_s);
-            check(window_fits, &format!("stream.{name}.duplicate_window_s: more than 0 and at most max_age_s"));
-        }
-        let longest =
-            self.streams().iter().map(|(_, s)| s.max_age_s.div_ceil(3600)).chain([self.upkeep.keep_hours]).max();
-        let kept = self.inbox.keep_hours;
-        check(
-            self.consumer.is_empty()
-                || kept == 0
-                || longest.is_some_and(|hours| hours < kept) && self.streams().iter().all(|(_, s)| s.max_age_s > 0),
-            "inbox.keep_hours: longer than every stream.NAME.max_age_s and upkeep.keep_hours, or a message is delivered after what \
-             was done with it is forgotten; 0 keeps it for good",
-        );
-        check((1..=10_000).contains(&self.inbox.batch_rows_max), "inbox.batch_rows_max: from 1 to 10000");
-        check((1..=1_000_000).contains(&self.inbox.requests_max), "inbox.requests_max: from 1 to 1000000");
-        check(self.inbox.result_bytes_max <= 1 << 20, "inbox.result_bytes_max: at most 1048576");
-        for (name, consumer) in &self.consumer {
-            let is_token = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
-            check(
-                is_token && (1..=64).contains(&name.len()),
-                &format!("consumer.{name:?}: write up to 64 letters, digits, - and _: the name is part of subjects"),
-            );
-            check(
-                (100..=86_400_000).contains(&consumer.lease_ms),
-                &format!("consumer.{name}.lease_ms: from 100 to 86400000"),
-            );
-            check(consumer.attempts_max > 0, &format!("consumer.{name}.attempts_max: at least 1"));
-            check(consumer.retry_first_ms > 0, &format!("consumer.{name}.retry_first_ms: at least 1"));
-        }
-        check((1..=10_000).contains(&self.control.requests_max), "control.requests_max: from 1 to 10000");
-        check(
-            is_subject(&self.control.subject_prefix),
-            "control.subject_prefix: write tokens of letters, digits, - and _ with dots between them",
-        );
-        let served = &self.control.source;
-        check(
-            served.as_ref().is_none_or(|name| self.source.contains_key(name)),
-            "control.source names a database that is not configured: add [source.NAME]",
-        );
-        check(
-            !self.control.enabled || self.source.len() < 2 || served.is_some(),
-            "several databases are configured: name the one that producers reach over NATS, control.source = \"…\", or set \
-             control.enabled = false",
-        );
-        for fault in alarm::Config::faults(&self.alarm) {
-            check(false, &fault);
-        }
-        for (topic, config) in &self.topic {
-            check(
-                config.rate_per_s != Some(0),
-                &format!("topic.\"{topic}\".rate_per_s: at least 1; to stop a topic: avouch pause topic {topic}"),
-            );
-        }
-        let relay = &self.relay;
-        check(relay.rows_max >= 64, "relay.rows_max: at least 64");
-        check(relay.bytes_max >= 1 << 20, "relay.bytes_max: at least 1048576");
-        check(relay.key_rows_max >= 4, "relay.key_rows_max: at least 4");
-        check((1..=10_000).contains(&relay.read_rows_max), "relay.read_rows_max: from 1 to 10000");
-        check((1..=30_000).contains(&relay.in_flight_max), "relay.in_flight_max: from 1 to 30000");
-        check((1..=30_000).contains(&relay.mark_rows_max), "relay.mark_rows_max: from 1 to 30000");
-        for (name, ms) in [
-            ("relay.ack_timeout_ms", relay.ack_timeout_ms),
-            ("relay.retry_first_ms", relay.retry_first_ms),
-            ("relay.retry_max_ms", relay.retry_max_ms),
-            ("relay.poll_max_ms", relay.poll_max_ms),
-            ("relay.safety_poll_ms", relay.safety_poll_ms),
-            ("upkeep.every_ms", self.upkeep.every_ms),
-            ("rules.deadline_ms", self.rules.deadline_ms),
-            ("rules.cpu_ms", self.rules.cpu_ms),
-            ("rules.compile_timeout_ms", self.rules.compile_timeout_ms),
-            ("checkback.poll_max_ms", self.checkback.poll_max_ms),
-            ("checkback.in_progress_ms", self.checkback.in_progress_ms),
-            ("checkback.unknown_first_ms", self.checkback.unknown_first_ms),
-            ("checkback.broken_first_ms", self.checkback.broken_first_ms),
-        ] {
-            check(ms > 0, &format!("{name}: at least 1"));
-        }
-        check(self.shards.lease_ms >= 500, "shards.lease_ms: at least 500");
-        check((100..=600_000).contains(&self.doorbell.heartbeat_ms), "doorbell.heartbeat_ms: from 100 to 600000");
-        let (rules, checkback) = (&self.rules, &self.checkback);
-        check((1..=1_000).contains(&rules.calls_max), "rules.calls_max: from 1 to 1000");
-        check(
-            (1..=rules.calls_max).contains(&rules.concurrency_max),
-            "rules.concurrency_max: from 1 to rules.calls_max",
-        );
-        check(
-            (1 << 16..=1 << 30).contains(&rules.memory_bytes_max),
-            "rules.memory_bytes_max: from 65536 to 1073741824",
-        );
-        check(
-            checkback.checker_rows_max > 0 && checkback.rows_max > 0,
-            "checkback.checker_rows_max, rows_max: at least 1",
-        );
-        check((1..=10_000).contains(&checkback.settle_rows_max), "checkback.settle_rows_max: from 1 to 10000");
-        check(checkback.unknowns_max > 0, "checkback.unknowns_max: at least 1");
-        check(
-            checkback.claim_ms >= rules.deadline_ms.saturating_mul(2),
-            "checkback.claim_ms: at least twice rules.deadline_ms, or two instances ask about one transaction",
-        );
-        if wrong.is_empty() { Ok(()) } else { Err(Error::Invalid(wrong.join("\n"))) }
-    }
-}
-
-/// Tokens without wildcards, with dots between them.
-fn is_subject(text: &str) -> bool {
-    text.split('.').all(|t| !t.is_empty() && t.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'))
 }
 
 /// A Kubernetes service called `avouch` makes variables like AVOUCH_SERVICE_HOST and AVOUCH_PORT_80_TCP in every pod.

@@ -28,5 +28,6 @@ pub mod app;
 pub mod cli;
 pub mod config;
 pub mod dev;
+pub mod exporter;
 pub mod logs;
 pub mod schema;

@@ -194,7 +194,9 @@ impl Rules {
         let _ticking = self.host.ticking();
         let began = Instant::now();
         let (verdict, log) = plugin.run(call, &self.config, began).await;
-        Answer { verdict, digest: Some(plugin.digest()), log, took: began.elapsed() }
+        let took = began.elapsed();
+        plugin.count(&verdict, took);
+        Answer { verdict, digest: Some(plugin.digest()), log, took }
     }
 }
 

@@ -247,6 +247,7 @@ fn values(kind: &str, default: &str) -> Vec<String> {
         "list" => "[\"NAME\"]",
         // Also the name of a stream.
         "text" | "path" | "secret" => "\"NAME\"",
+        "address" => "\"127.0.0.1:9187\"",
         other => panic!("{other:?} is no type of the reference"),
     };
     vec![if has_none { example.to_owned() } else { default.to_owned() }]

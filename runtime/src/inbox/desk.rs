@@ -38,7 +38,7 @@ pub struct Desk {
 /// Who is told.
 enum To {
     /// The consumer that asked.
-    Asker(Request),
+    Asker(Box<Request>),
     /// The judge of its message.
     Judge(Reply),
 }
@@ -125,7 +125,7 @@ impl Desk {
             Endpoint::Begin => match request::begin(&consumer, request.header("Avouch-Id"), &body) {
                 Ok(begin) => {
                     match settings.plugin.clone() {
-                        None => self.begins.push(To::Asker(request), begin),
+                        None => self.begins.push(To::Asker(Box::new(request)), begin),
                         Some(plugin) => {
                             let judge = Arc::clone(&self.judge);
                             self.judging.spawn(async move {

@@ -120,7 +120,7 @@ impl Judge {
         let first = self.rules.identify(plugin, consumer, message).await;
         tell(plugin.name(), &message.id, &first.log);
         let identity = checked(first.verdict?)?;
-        if self.random.hash_one(&message.id) % SAMPLE == 0 {
+        if self.random.hash_one(&message.id).is_multiple_of(SAMPLE) {
             let second = checked(self.rules.identify(plugin, consumer, message).await.verdict?)?;
             let same =
                 |a: &Identity, b: &Identity| (&a.key, &a.fingerprint, a.version) == (&b.key, &b.fingerprint, b.version);

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use metrics::{Counter, Histogram};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::Semaphore;
@@ -54,6 +55,29 @@ pub struct Plugin {
     pub(super) check_back: Option<Rule<CheckBackPluginPre<State>, CheckBackPlugin>>,
     pub(super) idempotency: Option<Rule<IdempotencyPluginPre<State>, IdempotencyPlugin>>,
     room: Semaphore,
+    meters: Meters,
+}
+
+/// What is counted of its calls.
+struct Meters {
+    answered: Counter,
+    transient: Counter,
+    permanent: Counter,
+    broken: Counter,
+    seconds: Histogram,
+}
+
+impl Meters {
+    fn of(plugin: &str) -> Self {
+        let outcome = |outcome: &'static str| metrics::counter!("avouch_plugin_calls_total", "plugin" => plugin.to_owned(), "outcome" => outcome);
+        Self {
+            answered: outcome("answered"),
+            transient: outcome("transient"),
+            permanent: outcome("permanent"),
+            broken: outcome("broken"),
+            seconds: metrics::histogram!("avouch_plugin_call_seconds", "plugin" => plugin.to_owned()),
+        }
+    }
 }
 
 /// One exported rule: how its instances are made, and those that were called before.
@@ -181,6 +205,7 @@ impl Plugin {
             check_back: check_back.map(Rule::of),
             idempotency: idempotency.map(Rule::of),
             room: Semaphore::new(config.concurrency_max),
+            meters: Meters::of(name),
         })
     }
 
@@ -207,6 +232,18 @@ impl Plugin {
     /// Its calls at a time.
     pub fn room(&self) -> &Semaphore {
         &self.room
+    }
+
+    /// Counts a call.
+    pub fn count<T>(&self, verdict: &Result<T, Fault>, took: Duration) {
+        let meters = &self.meters;
+        match verdict {
+            Ok(_) => meters.answered.increment(1),
+            Err(Fault::Transient(_)) => meters.transient.increment(1),
+            Err(Fault::Permanent(_)) => meters.permanent.increment(1),
+            Err(Fault::Broken(_) | Fault::Missing) => meters.broken.increment(1),
+        }
+        meters.seconds.record(took);
     }
 
     /// One call, within the limits. A store is used again only after an answer.

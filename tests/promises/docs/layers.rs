@@ -44,6 +44,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("control", &["answer", "broker", "store"]),
     ("inbox", &["alarm", "answer", "broker", "rules", "store"]),
     // 3
+    ("exporter", &[]),
     ("logs", &[]),
     (
         "config",
@@ -53,6 +54,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "checkback",
             "control",
             "doorbell",
+            "exporter",
             "inbox",
             "logs",
             "relay",
@@ -84,7 +86,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         ],
     ),
     ("dev", &["app", "config", "schema", "secret", "store"]),
-    ("cli", &["alarm", "app", "config", "dev", "logs", "rules", "schema", "secret", "store"]),
+    ("cli", &["alarm", "app", "config", "dev", "exporter", "logs", "rules", "schema", "secret", "store"]),
 ];
 /// Who may name the clients of the outside world. `message` makes NATS's header map, `dev` asks servers whether they are up.
 const MAY_USE: &[(&str, &[&str])] = &[

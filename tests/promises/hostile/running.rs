@@ -1,6 +1,7 @@
 //! Hostile plugins in the runtime itself: deployed, asked about real transactions, and decided nothing.
 
 use avouch_tests::wait::{secs, until};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use uuid::Uuid;
 
 use super::guest::Guest;
@@ -57,4 +58,28 @@ async fn hostile_plugin_decides_nothing_and_hides_nobody() {
     let sql = "select count(*) from avouch.tx where id = any ($1) and state = 'prepared' and decided_at is null";
     let undecided: i64 = ground.client.query_one(sql, &[&looping]).await.expect("the server runs").get(0);
     assert_eq!(undecided, 50, "a fault never decides");
+}
+
+#[tokio::test]
+async fn faults_are_counted_for_prometheus() {
+    let ground = Ground::new().await;
+    let config = File::new("avouch.toml", &ground.config(""));
+    deploy(&config, Guest::good().named("good")).await.succeeds();
+    deploy(&config, Guest::checking("(unreachable)").named("trapping")).await.succeeds();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port is free").port();
+    let _avouch = ground.runtime(&format!("[metrics]\nlisten = \"127.0.0.1:{port}\"\n")).await;
+    committed(&ground, prepare(&ground, "good").await).await;
+    prepare(&ground, "trapping").await;
+    let text = until("both to be counted", secs(30), async || {
+        let mut connection = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.ok()?;
+        connection.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").await.ok()?;
+        let mut text = String::new();
+        connection.read_to_string(&mut text).await.ok()?;
+        let trapped = |line: &str| line.contains("trapping") && line.contains("broken") && !line.ends_with(" 0");
+        text.lines().any(|l| l.starts_with("avouch_plugin_calls_total") && trapped(l)).then_some(text)
+    })
+    .await;
+    let counted = |parts: &[&str]| text.lines().any(|l| parts.iter().all(|p| l.contains(p)));
+    assert!(counted(&["avouch_plugin_calls_total", "plugin=\"good\"", "outcome=\"answered\"", " 1"]), "{text}");
+    assert!(counted(&["avouch_plugin_call_seconds_bucket", "plugin=\"good\"", "le=\"+Inf\"", " 1"]), "{text}");
 }

@@ -1,0 +1,136 @@
+//! Whether settings make sense, each and together.
+
+use super::{Config, DEFAULT_STREAM};
+
+/// What cannot be, and what to write instead; nothing if all is fine.
+pub fn wrong(config: &Config) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let mut check = |fine: bool, text: &str| {
+        if !fine {
+            wrong.push(text.to_owned());
+        }
+    };
+    check(
+        config.stream.len() < 2 || config.default_stream.is_some(),
+        "several streams are configured: name the default one, default_stream = \"…\"",
+    );
+    let known =
+        |name: &String| config.stream.contains_key(name) || (config.stream.is_empty() && name == DEFAULT_STREAM);
+    check(
+        config.default_stream.as_ref().is_none_or(known),
+        "default_stream names a stream that is not configured: add [stream.NAME]",
+    );
+    let mut prefixes = std::collections::BTreeSet::new();
+    for (name, stream) in config.streams() {
+        check(
+            is_subject(&stream.subject_prefix),
+            &format!("stream.{name}.subject_prefix: write tokens of letters, digits, - and _ with dots between them"),
+        );
+        check(
+            prefixes.insert(stream.subject_prefix.clone()),
+            &format!("stream.{name}.subject_prefix is another stream's too: their subjects must not overlap"),
+        );
+        check((1..=5).contains(&stream.replicas), &format!("stream.{name}.replicas: from 1 to 5"));
+        let window_fits =
+            stream.duplicate_window_s > 0 && (stream.max_age_s == 0 || stream.duplicate_window_s <= stream.max_age_s);
+        check(window_fits, &format!("stream.{name}.duplicate_window_s: more than 0 and at most max_age_s"));
+    }
+    let longest =
+        config.streams().iter().map(|(_, s)| s.max_age_s.div_ceil(3600)).chain([config.upkeep.keep_hours]).max();
+    let kept = config.inbox.keep_hours;
+    check(
+        config.consumer.is_empty()
+            || kept == 0
+            || longest.is_some_and(|hours| hours < kept) && config.streams().iter().all(|(_, s)| s.max_age_s > 0),
+        "inbox.keep_hours: longer than every stream.NAME.max_age_s and upkeep.keep_hours, or a message is delivered after what \
+         was done with it is forgotten; 0 keeps it for good",
+    );
+    let metrics = &config.metrics;
+    check(
+        metrics.listen.is_none_or(|l| l.ip().is_loopback()) || !metrics.allow.is_empty(),
+        "metrics.listen is not on loopback: say in metrics.allow who may fetch them, such as [\"10.0.0.0/8\"]",
+    );
+    check((1..=10_000).contains(&config.inbox.batch_rows_max), "inbox.batch_rows_max: from 1 to 10000");
+    check((1..=1_000_000).contains(&config.inbox.requests_max), "inbox.requests_max: from 1 to 1000000");
+    check(config.inbox.result_bytes_max <= 1 << 20, "inbox.result_bytes_max: at most 1048576");
+    for (name, consumer) in &config.consumer {
+        let is_token = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+        check(
+            is_token && (1..=64).contains(&name.len()),
+            &format!("consumer.{name:?}: write up to 64 letters, digits, - and _: the name is part of subjects"),
+        );
+        check(
+            (100..=86_400_000).contains(&consumer.lease_ms),
+            &format!("consumer.{name}.lease_ms: from 100 to 86400000"),
+        );
+        check(consumer.attempts_max > 0, &format!("consumer.{name}.attempts_max: at least 1"));
+        check(consumer.retry_first_ms > 0, &format!("consumer.{name}.retry_first_ms: at least 1"));
+    }
+    check((1..=10_000).contains(&config.control.requests_max), "control.requests_max: from 1 to 10000");
+    check(
+        is_subject(&config.control.subject_prefix),
+        "control.subject_prefix: write tokens of letters, digits, - and _ with dots between them",
+    );
+    let served = &config.control.source;
+    check(
+        served.as_ref().is_none_or(|name| config.source.contains_key(name)),
+        "control.source names a database that is not configured: add [source.NAME]",
+    );
+    check(
+        !config.control.enabled || config.source.len() < 2 || served.is_some(),
+        "several databases are configured: name the one that producers reach over NATS, control.source = \"…\", or set \
+         control.enabled = false",
+    );
+    for fault in alarm::Config::faults(&config.alarm) {
+        check(false, &fault);
+    }
+    for (topic, config) in &config.topic {
+        check(
+            config.rate_per_s != Some(0),
+            &format!("topic.\"{topic}\".rate_per_s: at least 1; to stop a topic: avouch pause topic {topic}"),
+        );
+    }
+    let relay = &config.relay;
+    check(relay.rows_max >= 64, "relay.rows_max: at least 64");
+    check(relay.bytes_max >= 1 << 20, "relay.bytes_max: at least 1048576");
+    check(relay.key_rows_max >= 4, "relay.key_rows_max: at least 4");
+    check((1..=10_000).contains(&relay.read_rows_max), "relay.read_rows_max: from 1 to 10000");
+    check((1..=30_000).contains(&relay.in_flight_max), "relay.in_flight_max: from 1 to 30000");
+    check((1..=30_000).contains(&relay.mark_rows_max), "relay.mark_rows_max: from 1 to 30000");
+    for (name, ms) in [
+        ("relay.ack_timeout_ms", relay.ack_timeout_ms),
+        ("relay.retry_first_ms", relay.retry_first_ms),
+        ("relay.retry_max_ms", relay.retry_max_ms),
+        ("relay.poll_max_ms", relay.poll_max_ms),
+        ("relay.safety_poll_ms", relay.safety_poll_ms),
+        ("upkeep.every_ms", config.upkeep.every_ms),
+        ("rules.deadline_ms", config.rules.deadline_ms),
+        ("rules.cpu_ms", config.rules.cpu_ms),
+        ("rules.compile_timeout_ms", config.rules.compile_timeout_ms),
+        ("checkback.poll_max_ms", config.checkback.poll_max_ms),
+        ("checkback.in_progress_ms", config.checkback.in_progress_ms),
+        ("checkback.unknown_first_ms", config.checkback.unknown_first_ms),
+        ("checkback.broken_first_ms", config.checkback.broken_first_ms),
+    ] {
+        check(ms > 0, &format!("{name}: at least 1"));
+    }
+    check(config.shards.lease_ms >= 500, "shards.lease_ms: at least 500");
+    check((100..=600_000).contains(&config.doorbell.heartbeat_ms), "doorbell.heartbeat_ms: from 100 to 600000");
+    let (rules, checkback) = (&config.rules, &config.checkback);
+    check((1..=1_000).contains(&rules.calls_max), "rules.calls_max: from 1 to 1000");
+    check((1..=rules.calls_max).contains(&rules.concurrency_max), "rules.concurrency_max: from 1 to rules.calls_max");
+    check((1 << 16..=1 << 30).contains(&rules.memory_bytes_max), "rules.memory_bytes_max: from 65536 to 1073741824");
+    check(checkback.checker_rows_max > 0 && checkback.rows_max > 0, "checkback.checker_rows_max, rows_max: at least 1");
+    check((1..=10_000).contains(&checkback.settle_rows_max), "checkback.settle_rows_max: from 1 to 10000");
+    check(checkback.unknowns_max > 0, "checkback.unknowns_max: at least 1");
+    check(
+        checkback.claim_ms >= rules.deadline_ms.saturating_mul(2),
+        "checkback.claim_ms: at least twice rules.deadline_ms, or two instances ask about one transaction",
+    );
+    wrong
+}
+
+/// Tokens without wildcards, with dots between them.
+fn is_subject(text: &str) -> bool {
+    text.split('.').all(|t| !t.is_empty() && t.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'))
+}
