@@ -18,6 +18,7 @@ mod plans;
 mod secure;
 
 mod cli;
+mod consumers;
 mod contract;
 mod docs;
 mod foreign;
