@@ -118,10 +118,12 @@ create table if not exists avouch.tx (
   verdict    text,                            -- the last answer that did not decide, or the fault that gave none
   decided_at timestamptz,
   decided_by text,                            -- producer, checker or operator
+  alarmed_at timestamptz,                     -- when it was told that a person must decide; null: not yet
   reason     text
 );
 -- By checker, so that one with many due transactions never hides another's.
 create index if not exists tx_due on avouch.tx (checker, check_at) where state = 'prepared';
+create index if not exists tx_untold on avouch.tx (created_at) where state = 'in_doubt' and alarmed_at is null;
 create index if not exists tx_in_doubt on avouch.tx (created_at) where state = 'in_doubt';
 
 -- -- The outbox -------------------------------------------------------------------------------------------------------
@@ -529,7 +531,7 @@ begin
     return settled;
   end if;
   update avouch.tx t
-  set state = 'in_doubt',
+  set state = 'in_doubt', alarmed_at = null,
       reason = format('the producer says %s, after it was %s by %s%s', outcome, known, t.decided_by, coalesce(': ' || report.reason, ''))
   where t.id = report.id;
   update avouch.outbox o set state = 'prepared', reason = null where o.tx_id = report.id and o.state = 'cancelled';
@@ -700,14 +702,16 @@ end $$;
 -- May this consumer act on this key now? decision: run (with a token, until the lease ends), done (with the result), skip (an
 -- older version), busy (somebody runs it, or it failed a moment ago: ask again after retry_after_ms), reject (it failed for
 -- good, or is parked), conflict (the same key with another fingerprint). The only place that decides it.
+-- With is_judged a plugin compares versions and fingerprints: where it may, the decision is ask, with what is recorded, and
+-- avouch.inbox_claim follows.
 create or replace function avouch.inbox_begin(
   consumer text, key text, fingerprint text default null, version bigint default null, message_id uuid default null,
-  lease interval default null,
-  out decision text, out token bigint, out attempt int, out lease_ms bigint, out retry_after_ms bigint, out result text, out reason text
+  lease interval default null, is_judged boolean default false,
+  out decision text, out token bigint, out attempt int, out lease_ms bigint, out retry_after_ms bigint, out result text, out reason text,
+  out seen avouch.inbox
 ) language plpgsql security definer set search_path = pg_catalog, avouch, pg_temp set enable_seqscan = off as $$
 declare
   who avouch.consumer := avouch.consumer_of(inbox_begin.consumer);
-  seen avouch.inbox;
   is_newer boolean;
   is_older boolean;
   at timestamptz;
@@ -715,31 +719,38 @@ begin
   lease := coalesce(lease, who.lease_ms * interval '1 ms');
   lease_ms := extract(epoch from lease) * 1000;
   at := clock_timestamp();
-  insert into avouch.inbox as i (consumer, key, state, message_id, fingerprint, version, until)
-  values (who.id, inbox_begin.key, 'running', inbox_begin.message_id, inbox_begin.fingerprint, inbox_begin.version, at + lease)
-  on conflict do nothing returning i.token, i.attempts into inbox_begin.token, attempt;
-  if found then
-    decision := 'run';
-    return;
+  if not is_judged then
+    insert into avouch.inbox as i (consumer, key, state, message_id, fingerprint, version, until)
+    values (who.id, inbox_begin.key, 'running', inbox_begin.message_id, inbox_begin.fingerprint, inbox_begin.version, at + lease)
+    on conflict do nothing returning i.token, i.attempts into inbox_begin.token, attempt;
+    if found then
+      decision := 'run';
+      return;
+    end if;
   end if;
   lease_ms := null;
   select * into seen from avouch.inbox i where i.consumer = who.id and i.key = inbox_begin.key for update;
   if not found then
-    decision := 'busy';  -- Retired in this very moment.
-    retry_after_ms := 10;
+    -- Not judged, it was retired in this very moment.
+    decision := case when is_judged then 'ask' else 'busy' end;
+    retry_after_ms := case when not is_judged then 10 end;
     return;
   end if;
   at := clock_timestamp();
   is_newer := coalesce(inbox_begin.version > seen.version, false);
   is_older := coalesce(inbox_begin.version < seen.version, false);
-  if not is_newer and not is_older and seen.fingerprint <> inbox_begin.fingerprint then
+  if not is_judged and not is_newer and not is_older and seen.fingerprint <> inbox_begin.fingerprint then
     decision := 'conflict';
     reason := format('key %s was recorded for message %s with fingerprint %s, and this one has %s', inbox_begin.key, seen.message_id,
       seen.fingerprint, inbox_begin.fingerprint);
     return;
-  elsif seen.state in ('running', 'waiting') and (seen.until > at or is_older) then
+  elsif seen.state in ('running', 'waiting') and (seen.until > at or is_older and not is_judged) then
     decision := 'busy';
     retry_after_ms := greatest(1, ceil(extract(epoch from seen.until - at) * 1000));
+    return;
+  elsif is_judged and seen.state = 'done' then
+    decision := 'ask';
+    result := seen.result;
     return;
   elsif not is_newer and seen.state = 'done' then
     decision := case when is_older then 'skip' else 'done' end;
@@ -764,14 +775,39 @@ begin
     where i.consumer = who.id and i.key = inbox_begin.key returning i.reason into inbox_begin.reason;
     decision := 'reject';
     return;
+  elsif is_judged then
+    decision := 'ask';
+    return;
   end if;
-  update avouch.inbox i
-  set state = 'running', revision = i.revision + 1, attempts = case when is_newer then 1 else i.attempts + 1 end,
-      token = nextval('avouch.inbox_token'), until = at + lease, version = inbox_begin.version, message_id = inbox_begin.message_id,
-      fingerprint = inbox_begin.fingerprint, result = null, reason = null, changed_at = at
-  where i.consumer = who.id and i.key = inbox_begin.key returning i.token, i.attempts into inbox_begin.token, attempt;
-  decision := 'run';
-  lease_ms := extract(epoch from lease) * 1000;
+  select * into decision, token, attempt, lease_ms
+  from avouch.inbox_claim(inbox_begin.consumer, inbox_begin.key, seen.revision, fingerprint, version, message_id, lease);
+end $$;
+
+-- Runs it, if the record is still at this revision; null: if there is no record. decision: run, or miss.
+create or replace function avouch.inbox_claim(
+  consumer text, key text, expected int, fingerprint text default null, version bigint default null, message_id uuid default null,
+  lease interval default null,
+  out decision text, out token bigint, out attempt int, out lease_ms bigint
+) language plpgsql security definer set search_path = pg_catalog, avouch, pg_temp set enable_seqscan = off as $$
+declare
+  who avouch.consumer := avouch.consumer_of(inbox_claim.consumer);
+begin
+  lease := coalesce(lease, who.lease_ms * interval '1 ms');
+  if expected is null then
+    insert into avouch.inbox as i (consumer, key, state, message_id, fingerprint, version, until)
+    values (who.id, inbox_claim.key, 'running', inbox_claim.message_id, inbox_claim.fingerprint, inbox_claim.version, clock_timestamp() + lease)
+    on conflict do nothing returning i.token, i.attempts into inbox_claim.token, attempt;
+  else
+    update avouch.inbox i
+    set state = 'running', revision = i.revision + 1, token = nextval('avouch.inbox_token'), until = clock_timestamp() + lease,
+        attempts = case when i.state = 'done' or inbox_claim.version > i.version then 1 else i.attempts + 1 end,
+        version = inbox_claim.version, message_id = inbox_claim.message_id, fingerprint = inbox_claim.fingerprint,
+        result = null, reason = null, changed_at = clock_timestamp()
+    where i.consumer = who.id and i.key = inbox_claim.key and i.revision = inbox_claim.expected
+    returning i.token, i.attempts into inbox_claim.token, attempt;
+  end if;
+  decision := case when found then 'run' else 'miss' end;
+  lease_ms := case when found then extract(epoch from lease) * 1000 end;
 end $$;
 
 -- The holder of a token is done: true if the record says so now, false if the token is stale and nothing was changed. Inside the
@@ -860,7 +896,8 @@ grant execute on function
   to avouch_producer, avouch_runtime;
 
 grant execute on function
-  avouch.inbox_once(text, uuid, text), avouch.inbox_begin(text, text, text, bigint, uuid, interval),
+  avouch.inbox_once(text, uuid, text), avouch.inbox_begin(text, text, text, bigint, uuid, interval, boolean),
+  avouch.inbox_claim(text, text, int, text, bigint, uuid, interval),
   avouch.inbox_complete(text, text, bigint, text), avouch.inbox_fail(text, text, bigint, text, boolean, interval),
   avouch.inbox_renew(text, text, bigint, interval)
   to avouch_consumer, avouch_runtime;

@@ -8,13 +8,14 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::alarm::{self, Alarms};
 use crate::broker::Broker;
 use crate::checkback::Checkback;
 use crate::config::Config;
 use crate::control::{self, Control};
 use crate::deployments::Deployments;
 use crate::doorbell::{Doorbell, Mode};
-use crate::inbox::{self, Inbox};
+use crate::inbox::{self, Desk, Inbox};
 use crate::relay::{Parts, Relay};
 use crate::rules::Rules;
 use crate::shards::{Progress, Shards};
@@ -34,9 +35,14 @@ pub async fn run(config: Config, stop: CancellationToken, ready: impl FnOnce()) 
             "no database is configured: set [source.main] url in the file, AVOUCH_SOURCE__MAIN__URL, or --database-url"
         );
     }
-    let mut running = JoinSet::new();
+    let (mut running, mut sinks) = (JoinSet::new(), JoinSet::new());
+    let (alarms, configured) = alarm::sinks(&config.alarm, &instance_name(&config))?;
+    let drained = CancellationToken::new();
+    for sink in configured {
+        sinks.spawn(sink.run(drained.clone()));
+    }
     for (name, source) in &config.source {
-        let started = start_source(&config, name, source, stop.clone(), &mut running);
+        let started = start_source(&config, name, source, alarms.of(name), stop.clone(), &mut running);
         tokio::select! {
             () = stop.cancelled() => {}
             result = started => result.with_context(|| format!("source {name}"))?,
@@ -54,6 +60,11 @@ pub async fn run(config: Config, stop: CancellationToken, ready: impl FnOnce()) 
             bail!("a loop of the runtime ended by itself");
         }
     }
+    // What the last loop said reaches the sinks.
+    drained.cancel();
+    while let Some(ended) = sinks.join_next().await {
+        ended.context("a sink of alarms broke")?;
+    }
     tracing::info!("avouch has stopped");
     Ok(())
 }
@@ -62,10 +73,11 @@ async fn start_source(
     config: &Config,
     name: &str,
     source: &store::Config,
+    alarms: Alarms,
     stop: CancellationToken,
     running: &mut JoinSet<()>,
 ) -> anyhow::Result<()> {
-    let instance = config.instance_name.clone().unwrap_or_else(default_name);
+    let instance = instance_name(config);
     // The doorbell's probe proves that the connection is direct; without it, it may be a pooler's.
     let plans = if config.doorbell.mode == Mode::On { Plans::Fixed } else { Plans::Free };
     let store = Arc::new(Store::new(source, &format!("avouch {instance}"), plans)?);
@@ -85,12 +97,14 @@ async fn start_source(
     let upkeep = Upkeep::new(config.upkeep.clone(), Arc::clone(&store), streams.clone(), config.inbox.keep_hours);
     let topics = config.topics()?;
     let rules = Arc::new(rules(config)?);
+    let rung = doorbell.deployments();
     let mut deployments =
-        Deployments::new(Arc::clone(&store), Arc::clone(&rules), config.rules.file_bytes_max, doorbell.deployments());
+        Deployments::new(Arc::clone(&store), Arc::clone(&rules), config.rules.file_bytes_max, rung, alarms.clone());
     // Compiled code comes from the cache in milliseconds: who is ready can judge.
     until_it_answers(name, async || deployments.pass().await).await?;
     let sizes = (config.rules.messages_max, config.rules.payload_bytes_max);
-    let checkback = Checkback::new(config.checkback.clone(), config.checker.clone(), Arc::clone(&store), rules, sizes);
+    let (settings, checkers) = (config.checkback.clone(), config.checker.clone());
+    let checkback = Checkback::new(settings, checkers, Arc::clone(&store), Arc::clone(&rules), sizes, alarms.clone());
     let grace = Duration::from_millis(config.grace_ms);
     if config.is_served(name) {
         let subjects = control::subjects(&config.control.subject_prefix);
@@ -100,11 +114,14 @@ async fn start_source(
         if !config.consumer.is_empty() {
             let subjects = inbox::subjects(&config.control.subject_prefix);
             let service = broker.serve(inbox::NAME, inbox::DESCRIPTION, &subjects).await?;
-            let inbox = Inbox::new(config.inbox.clone(), config.consumer.clone(), service, Arc::clone(&store), grace);
+            let seen = (Arc::clone(&rules), sizes.1);
+            let desk =
+                Desk::new(config.inbox.clone(), config.consumer.clone(), Arc::clone(&store), seen, alarms.clone());
+            let inbox = Inbox::new(service, desk, grace);
             running.spawn(inbox.run(stop.clone()));
         }
     }
-    let parts = Parts { store, broker, replies, streams, topics, doorbell, ownership, progress };
+    let parts = Parts { store, broker, replies, streams, topics, doorbell, ownership, progress, alarms };
     let relay = Relay::new(config.relay.clone(), parts);
     running.spawn(upkeep.run(stop.clone()));
     running.spawn(deployments.run(stop.clone()));
@@ -161,7 +178,11 @@ async fn until_it_answers<T>(source: &str, mut work: impl AsyncFnMut() -> Result
     }
 }
 
-fn default_name() -> String {
+/// This process's name: the configured one, or host name and process id.
+pub fn instance_name(config: &Config) -> String {
+    if let Some(name) = &config.instance_name {
+        return name.clone();
+    }
     let host = nix::unistd::gethostname().ok().and_then(|h| h.into_string().ok()).unwrap_or_else(|| "host".into());
     format!("{host}/{}", std::process::id())
 }

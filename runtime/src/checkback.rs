@@ -19,12 +19,13 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use self::ask::{message, report, transaction};
-use self::breaker::Breaker;
+use self::breaker::Breakers;
 use self::decide::{Facts, Move, decide};
 use self::settle::{Settled, settle};
+use crate::alarm::{Alarms, Event, Kind};
 use crate::lifecycle::Backoff;
 use crate::rules::{Answer, Fault, Message, Rules};
-use crate::store::{Claim, Due, Error, Held, LogLine, Store};
+use crate::store::{Claim, Doubt, Due, Error, Held, LogLine, Store};
 
 /// `[checkback]`.
 #[derive(Clone, Debug, Deserialize)]
@@ -113,6 +114,8 @@ const GATHER: Duration = Duration::from_millis(5);
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 /// Lines of plugins' logs that are kept with one batch of answers; what is beyond is in the runtime's log alone.
 const LOG_LINES_MAX: usize = 256;
+/// Transactions in doubt that are told with one look.
+const DOUBTS_MAX: i64 = 100;
 /// How often a checker that has nothing due is looked at again at the soonest.
 const PAUSE_MIN: Duration = Duration::from_millis(2);
 
@@ -126,9 +129,10 @@ pub struct Checkback {
     work: JoinSet<Done>,
     /// Transactions in memory, by checker.
     busy: HashMap<String, usize>,
-    breakers: HashMap<String, Breaker>,
+    breakers: Breakers,
     looking: bool,
     look_at: Instant,
+    doubts_at: Instant,
     settling: bool,
     answers: Vec<(Claim, Move)>,
     /// What plugins said, kept with the next answers that are settled.
@@ -137,6 +141,7 @@ pub struct Checkback {
     backoff: Backoff,
     trouble: bool,
     random: RandomState,
+    alarms: Alarms,
 }
 
 /// Who has something to do, what was claimed of it, and the messages that it holds.
@@ -144,11 +149,14 @@ struct Look {
     due: Vec<Due>,
     claims: Vec<Claim>,
     held: Vec<Held>,
+    /// Those that a person must decide, and was not told of.
+    doubts: Vec<Doubt>,
 }
 
 enum Done {
     Looked(Result<Look, Error>),
-    Answered(Box<(Claim, Answer)>),
+    /// Without an answer, its breaker opened before its turn.
+    Answered(Box<(Claim, Option<Answer>)>),
     Settled(Settled),
 }
 
@@ -161,7 +169,10 @@ impl Checkback {
         store: Arc<Store>,
         rules: Arc<Rules>,
         sizes: (usize, usize),
+        alarms: Alarms,
     ) -> Self {
+        let ms = Duration::from_millis;
+        let breakers = Breakers::new(ms(config.broken_first_ms), ms(config.broken_max_ms));
         Self {
             config,
             checkers,
@@ -170,9 +181,10 @@ impl Checkback {
             sizes,
             work: JoinSet::new(),
             busy: HashMap::new(),
-            breakers: HashMap::new(),
+            breakers,
             looking: false,
             look_at: Instant::now(),
+            doubts_at: Instant::now(),
             settling: false,
             answers: Vec::new(),
             log: Vec::new(),
@@ -180,6 +192,7 @@ impl Checkback {
             backoff: Backoff::new(RETRY.0, RETRY.1),
             trouble: false,
             random: RandomState::new(),
+            alarms,
         }
     }
 
@@ -240,10 +253,15 @@ impl Checkback {
         self.looking = true;
         let room = self.config.rows_max - in_memory;
         let rooms: HashMap<String, usize> = self.busy.iter().map(|(n, busy)| (n.clone(), *busy)).collect();
-        let open: HashMap<String, usize> = self.breakers.iter().map(|(n, b)| (n.clone(), b.room(now))).collect();
+        let open = self.breakers.rooms(now);
         let (store, config, sizes) = (Arc::clone(&self.store), self.config.clone(), self.sizes);
+        let is_time = now >= self.doubts_at;
+        if is_time {
+            self.doubts_at = now + Duration::from_millis(self.config.poll_max_ms);
+        }
         self.work.spawn(async move {
             let work = async {
+                let doubts = if is_time { store.untold(DOUBTS_MAX).await? } else { Vec::new() };
                 let due = store.due_checkers().await?;
                 let now: Vec<&Due> = due.iter().filter(|d| d.due_in_ms == 0).collect();
                 let share = (room / now.len().max(1)).max(1);
@@ -256,13 +274,13 @@ impl Checkback {
                 };
                 let asks: Vec<(String, usize)> = now.iter().map(ask).filter(|(_, rows)| *rows > 0).collect();
                 if asks.is_empty() {
-                    return Ok(Look { due, claims: Vec::new(), held: Vec::new() });
+                    return Ok(Look { due, claims: Vec::new(), held: Vec::new(), doubts });
                 }
                 let claims = store.claim_checks(&asks, config.claim_ms).await?;
                 let ids: Vec<Uuid> = claims.iter().filter(|c| c.messages > 0).map(|c| c.id).collect();
                 let held =
                     if ids.is_empty() { Vec::new() } else { store.held_messages(&ids, sizes.0, sizes.1).await? };
-                Ok(Look { due, claims, held })
+                Ok(Look { due, claims, held, doubts })
             };
             Done::Looked(work.await)
         });
@@ -271,10 +289,19 @@ impl Checkback {
     fn looked(&mut self, result: Result<Look, Error>) {
         self.looking = false;
         let now = Instant::now();
-        let Some(Look { due, claims, held }) = self.database(result) else {
+        let Some(Look { due, claims, held, doubts }) = self.database(result) else {
             self.look_at = now + self.backoff.failed();
             return;
         };
+        for doubt in doubts {
+            self.alarms.raise(&Event {
+                kind: Kind::InDoubt,
+                subject: &doubt.checker,
+                id: doubt.id.to_string(),
+                reference: doubt.reference.as_deref(),
+                why: &doubt.reason,
+            });
+        }
         let poll_max = Duration::from_millis(self.config.poll_max_ms);
         let next_ms = due.iter().map(|d| d.due_in_ms).filter(|ms| *ms > 0).min();
         let next = next_ms.map_or(poll_max, Duration::from_millis).clamp(PAUSE_MIN, poll_max);
@@ -286,37 +313,34 @@ impl Checkback {
         for claim in claims {
             *self.busy.entry(claim.checker.clone()).or_default() += 1;
             let tx = transaction(&claim, messages.remove(&claim.id).unwrap_or_default());
-            let rules = Arc::clone(&self.rules);
+            let (rules, off) = (Arc::clone(&self.rules), self.breakers.off(&claim.checker));
             self.work.spawn(async move {
-                let answer = rules.check(&tx).await;
+                let answer = rules.check_unless(&tx, &off).await;
                 Done::Answered(Box::new((claim, answer)))
             });
         }
     }
 
-    fn answered(&mut self, claim: Claim, answer: Answer) {
-        let lines = report(&claim, &answer);
-        self.log.extend(lines.into_iter().take(LOG_LINES_MAX.saturating_sub(self.log.len())));
+    fn answered(&mut self, claim: Claim, answer: Option<Answer>) {
         let now = Instant::now();
-        let breaker = self.breakers.entry(claim.checker.clone()).or_insert_with(|| {
-            let ms = Duration::from_millis;
-            Breaker::new(ms(self.config.broken_first_ms), ms(self.config.broken_max_ms))
-        });
-        match &answer.verdict {
-            Err(fault @ (Fault::Missing | Fault::Broken(_))) => {
-                if let Some(wait) = breaker.failed(now) {
-                    tracing::error!(
-                        alarm = "checker_broken", checker = claim.checker, fault = %fault, wait_ms = wait.as_millis(),
-                        "a checker is broken: its transactions stay undecided until it is mended; avouch plugin deploy or rollback"
-                    );
+        let verdict = match answer {
+            Some(answer) => {
+                let lines = report(&claim, &answer);
+                self.log.extend(lines.into_iter().take(LOG_LINES_MAX.saturating_sub(self.log.len())));
+                let opened = self.breakers.answered(&claim.checker, &answer.verdict, now);
+                if let (Err(fault), Some(wait)) = (&answer.verdict, opened) {
+                    self.alarms.raise(&Event {
+                        kind: Kind::CheckerBroken,
+                        subject: &claim.checker,
+                        id: claim.id.to_string(),
+                        reference: claim.reference.as_deref(),
+                        why: &format!("{fault}; asked again in {} ms", wait.as_millis()),
+                    });
                 }
+                answer.verdict
             }
-            _ => {
-                if breaker.succeeded() {
-                    tracing::info!(checker = claim.checker, "a checker answers again");
-                }
-            }
-        }
+            None => Err(Fault::Broken("not asked: the calls before failed".into())),
+        };
         let facts = Facts {
             age_ms: claim.age_ms,
             checking_ms: claim.checking_ms,
@@ -325,7 +349,7 @@ impl Checkback {
         };
         let usual = CheckerConfig::default();
         let checker = self.checkers.get(&claim.checker).unwrap_or(&usual);
-        let moved = decide(answer.verdict, facts, &self.config, checker);
+        let moved = decide(verdict, facts, &self.config, checker);
         self.answered_at.get_or_insert(now);
         self.answers.push((claim, moved));
     }
@@ -355,12 +379,6 @@ impl Checkback {
 
     fn settled(&mut self, settled: Settled) {
         self.settling = false;
-        for (id, checker, reference, reason) in settled.parked {
-            tracing::error!(
-                alarm = "in_doubt", %id, checker, reference, reason,
-                "a transaction is in doubt: decide it with avouch tx commit, rollback or recheck"
-            );
-        }
         if self.database(settled.result).is_none() {
             for (claim, _) in &settled.left {
                 *self.busy.entry(claim.checker.clone()).or_default() += 1;

@@ -1,5 +1,6 @@
 //! The command line: what can be asked of `avouch`.
 
+mod alarm;
 mod build;
 mod deploy;
 mod inspect;
@@ -64,6 +65,9 @@ enum Command {
     /// Decide transactions in doubt
     #[command(subcommand)]
     Tx(tx::Command),
+    /// Try the sinks of alarms
+    #[command(subcommand)]
+    Alarm(alarm::Command),
     #[command(name = rules::COMPILE_COMMAND, hide = true)]
     CompilePlugin,
     /// Explain the configuration
@@ -151,6 +155,10 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         }
         Command::Plugin(command) => plugin::run(&common, command).await,
         Command::Tx(command) => tx::run(&common.target()?, command).await,
+        Command::Alarm(alarm::Command::Test { name }) => {
+            let config = common.load()?;
+            alarm::test(&config.alarm, name, &app::instance_name(&config)).await
+        }
         Command::CompilePlugin => rules::compile_stdin().map(done),
         Command::Schema(command) => schema::run(|| common.target(), command).await,
         Command::Config(inspect::ConfigCommand::Check) => inspect::config(&common.load()?).map(done),

@@ -8,7 +8,7 @@ use figment::error::{Actual, Kind};
 use figment::providers::{Env, Format, Toml};
 use serde::Deserialize;
 
-use crate::{broker, checkback, control, doorbell, inbox, logs, relay, rules, shards, store, topics, upkeep};
+use crate::{alarm, broker, checkback, control, doorbell, inbox, logs, relay, rules, shards, store, topics, upkeep};
 
 /// Everything that can be configured.
 #[derive(Clone, Debug, Deserialize)]
@@ -44,6 +44,8 @@ pub struct Config {
     pub checker: BTreeMap<String, checkback::CheckerConfig>,
     /// Producers that come over NATS.
     pub control: control::Config,
+    /// Where alarms go, beside the log.
+    pub alarm: Vec<alarm::Config>,
     /// Consumers that ask before they act.
     pub inbox: inbox::Config,
     /// What single consumers do.
@@ -75,6 +77,7 @@ impl Default for Config {
             checkback: checkback::Config::default(),
             checker: BTreeMap::new(),
             control: control::Config::default(),
+            alarm: Vec::new(),
             inbox: inbox::Config::default(),
             consumer: BTreeMap::new(),
             log: logs::Config::default(),
@@ -108,8 +111,10 @@ impl Config {
             let text = std::fs::read_to_string(path).map_err(|e| Error::NoFile(path.display().to_string(), e))?;
             figment = figment.merge(Toml::string(&text));
         }
-        let variables =
-            Env::prefixed("AVOUCH_").ignore(NOT_SETTINGS).filter(|name| !is_of_kubernetes(name.as_str())).split("__");
+        let variables = Env::prefixed("AVOUCH_")
+            .ignore(NOT_SETTINGS)
+            .filter(|name| !is_of_kubernetes(name.as_str()) && !is_of_an_alarm(name.as_str()))
+            .split("__");
         Self::from_figment(figment.merge(variables), file)
     }
 
@@ -229,6 +234,9 @@ impl Config {
             "several databases are configured: name the one that producers reach over NATS, control.source = \"…\", or set \
              control.enabled = false",
         );
+        for fault in alarm::Config::faults(&self.alarm) {
+            check(false, &fault);
+        }
         for (topic, config) in &self.topic {
             check(
                 config.rate_per_s != Some(0),
@@ -296,6 +304,12 @@ fn is_of_kubernetes(name: &str) -> bool {
     name == "port" || name.starts_with("port_") || name.starts_with("service_")
 }
 
+/// The command of an alarm may run `avouch` itself.
+fn is_of_an_alarm(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    name.starts_with("alarm_") && !name.starts_with("alarm__")
+}
+
 /// One fault: where it stands, what it is.
 fn explain(error: &figment::Error, place: &str) -> String {
     let from_env = error.metadata.as_ref().is_some_and(|m| m.name.contains("environment"));
@@ -356,6 +370,19 @@ mod tests {
     fn variables_of_kubernetes_are_no_settings() {
         assert!(is_of_kubernetes("SERVICE_HOST") && is_of_kubernetes("port_4222_tcp") && is_of_kubernetes("PORT"));
         assert!(!is_of_kubernetes("source__main__url") && !is_of_kubernetes("grace_ms"));
+    }
+
+    #[test]
+    fn alarm_has_exactly_one_sink_a_name_of_its_own_and_known_kinds() {
+        for text in ["", "webhook = { url = \"https://x\" }\ncommand = [\"page\"]", "command = []"] {
+            assert!(refused(&format!("[[alarm]]\n{text}")).contains("alarm number 1"), "{text}");
+        }
+        assert!(refused("[[alarm]]\ncommand = [\"page\"]\nkinds = [\"doubt\"]").contains("in_doubt"));
+        assert!(refused("[[alarm]]\ncommand = [\"page\"]\nkinds = [\"test\"]").contains("in_doubt"));
+        assert!(refused("[[alarm]]\nsmtp = { server = \"x\" }").contains("from"));
+        let two = "[[alarm]]\ncommand = [\"page\"]\n[[alarm]]\ncommand = [\"log\"]\n";
+        assert!(refused(two).contains("give it a name"));
+        assert_eq!(Config::parse(&format!("{two}name = \"log\"")).expect("is valid").alarm[1].name(), "log");
     }
 
     #[test]

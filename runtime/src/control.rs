@@ -173,14 +173,8 @@ impl Desk {
 
     async fn decide(&self, outcome: &'static str, word: Word) -> Result<Value, Fault> {
         let id = word.id;
-        let reported = self.store.report_tx(id, outcome, word.reason.as_deref()).await?.ok_or_else(|| no_tx(id))?;
-        if reported.state == "in_doubt" {
-            tracing::error!(
-                alarm = "in_doubt", %id, checker = reported.checker, reference = reported.reference, outcome,
-                "a transaction is in doubt: its producer contradicts what it was; decide it with avouch tx commit, rollback or recheck"
-            );
-        }
-        Ok(json!({ "id": id, "state": reported.state }))
+        let state = self.store.report_tx(id, outcome, word.reason.as_deref()).await?.ok_or_else(|| no_tx(id))?;
+        Ok(json!({ "id": id, "state": state }))
     }
 
     async fn status(&self, look: Look) -> Result<Value, Fault> {

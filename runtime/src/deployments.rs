@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::alarm::{Alarms, Event, Kind};
 use crate::rules::{self, File, Grants, Rules};
 use crate::store::{self, Deployment, Store};
 
@@ -22,12 +23,19 @@ pub struct Deployments {
     /// The deployment that each name's plugin, or its absence, comes from.
     known: HashMap<String, i64>,
     trouble: bool,
+    alarms: Alarms,
 }
 
 impl Deployments {
     /// A loop that knows of none yet. `rung` changes when somebody deploys.
-    pub fn new(store: Arc<Store>, rules: Arc<Rules>, file_bytes_max: usize, rung: watch::Receiver<u64>) -> Self {
-        Self { store, rules, file_bytes_max, rung, known: HashMap::new(), trouble: false }
+    pub fn new(
+        store: Arc<Store>,
+        rules: Arc<Rules>,
+        file_bytes_max: usize,
+        rung: watch::Receiver<u64>,
+        alarms: Alarms,
+    ) -> Self {
+        Self { store, rules, file_bytes_max, rung, known: HashMap::new(), trouble: false, alarms }
     }
 
     /// Follows until `stop`.
@@ -69,10 +77,13 @@ impl Deployments {
                     tracing::warn!(plugin = deployment.name, why, "a plugin cannot be loaded now; trying again");
                     continue;
                 }
-                Err(Fault::Rules(e)) => tracing::error!(
-                    alarm = "plugin_refused", plugin = deployment.name, digest = deployment.digest, error = %e,
-                    "a deployed plugin cannot be used: the version before goes on"
-                ),
+                Err(Fault::Rules(e)) => self.alarms.raise(&Event {
+                    kind: Kind::PluginRefused,
+                    subject: &deployment.name,
+                    id: deployment.digest.clone().unwrap_or_default(),
+                    reference: None,
+                    why: &e.to_string(),
+                }),
             }
             self.known.insert(deployment.name, deployment.number);
         }

@@ -8,6 +8,7 @@ pub mod lifecycle;
 pub mod topics;
 pub mod window;
 
+pub mod alarm;
 pub mod answer;
 pub mod broker;
 pub mod doorbell;

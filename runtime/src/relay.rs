@@ -25,6 +25,7 @@ use self::done::Done;
 use self::gate::Gate;
 use self::pace::Pace;
 use self::rate::Bucket;
+use crate::alarm::Alarms;
 use crate::broker::{Broker, Replies, Stream};
 use crate::doorbell::Doorbell;
 use crate::lifecycle::Backoff;
@@ -117,6 +118,8 @@ pub struct Parts {
     pub ownership: watch::Receiver<Ownership>,
     /// Where to say how it goes.
     pub progress: watch::Sender<Progress>,
+    /// Where to say that a message is dead.
+    pub alarms: Alarms,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

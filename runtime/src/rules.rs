@@ -1,6 +1,7 @@
 //! Plugins: what they may do, and asking them. The only code that knows wasmtime. Answers are the plugin's word; faults
 //! never decide anything.
 
+mod calls;
 mod engine;
 pub mod http;
 pub mod limits;
@@ -18,11 +19,13 @@ use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio_util::sync::CancellationToken;
 
+use self::calls::{Call, Check, Decide, Identify};
 pub use self::engine::{COMPILE_COMMAND, compile_stdin};
 pub use self::plugin::{File, Grants, Plugin};
 pub use self::powers::Powers;
-pub use self::v1::{Line, Message, RuleError, Transaction, Verdict};
+pub use self::v1::{Decision, Identity, Line, Message, RuleError, Seen, SeenRecord, Status, Transaction, Verdict};
 use crate::broker;
 
 /// `[binding]`: what operators name for plugins.
@@ -82,9 +85,9 @@ impl Fault {
 
 /// What came of one call.
 #[derive(Debug)]
-pub struct Answer {
+pub struct Answer<T = Verdict> {
     /// The plugin's word, or why there is none.
-    pub verdict: Result<Verdict, Fault>,
+    pub verdict: Result<T, Fault>,
     /// Which version was asked; none if there is none.
     pub digest: Option<Arc<str>>,
     /// What it logged.
@@ -151,25 +154,55 @@ impl Rules {
     pub async fn check(&self, tx: &Transaction) -> Answer {
         match self.plugin(&tx.checker) {
             Some(plugin) => self.ask(&plugin, tx).await,
-            None => Answer { verdict: Err(Fault::Missing), digest: None, log: Vec::new(), took: Duration::ZERO },
+            None => unasked(Fault::Missing),
         }
+    }
+
+    /// Asks the plugin that the transaction names, or nobody if `off` comes before its turn.
+    pub async fn check_unless(&self, tx: &Transaction, off: &CancellationToken) -> Option<Answer> {
+        let Some(plugin) = self.plugin(&tx.checker) else {
+            return Some(unasked(Fault::Missing));
+        };
+        let turn = off.run_until_cancelled(turn(plugin.room(), &self.calls)).await?;
+        Some(self.run_now(&plugin, &Check(tx), turn).await)
     }
 
     /// Asks this plugin.
     pub async fn ask(&self, plugin: &Plugin, tx: &Transaction) -> Answer {
-        let Some(_turn) = turn(plugin.room(), &self.calls).await else {
-            let verdict = Err(Fault::Transient("the runtime stops".into()));
-            return Answer { verdict, digest: None, log: Vec::new(), took: Duration::ZERO };
+        self.run(plugin, &Check(tx)).await
+    }
+
+    /// What makes this message the same piece of work as another, for this consumer.
+    pub async fn identify(&self, plugin: &Plugin, consumer: &str, message: &Message) -> Answer<Identity> {
+        self.run(plugin, &Identify(consumer, message)).await
+    }
+
+    /// What this consumer does with the message, given what is recorded.
+    pub async fn decide(&self, plugin: &Plugin, consumer: &str, message: &Message, seen: &Seen) -> Answer<Decision> {
+        self.run(plugin, &Decide(consumer, message, seen)).await
+    }
+
+    async fn run<C: Call>(&self, plugin: &Plugin, call: &C) -> Answer<C::Answer> {
+        let turn = turn(plugin.room(), &self.calls).await;
+        self.run_now(plugin, call, turn).await
+    }
+
+    async fn run_now<C: Call>(&self, plugin: &Plugin, call: &C, turn: Option<Turn<'_>>) -> Answer<C::Answer> {
+        let Some(_turn) = turn else {
+            return unasked(Fault::Transient("the runtime stops".into()));
         };
         let _ticking = self.host.ticking();
         let began = Instant::now();
-        let (verdict, log) = plugin.check(tx, &self.config, began).await;
+        let (verdict, log) = plugin.run(call, &self.config, began).await;
         Answer { verdict, digest: Some(plugin.digest()), log, took: began.elapsed() }
     }
 }
 
-/// A place among the plugin's calls, then one among all. Free ones are taken without queueing.
-async fn turn<'a>(own: &'a Semaphore, all: &'a Semaphore) -> Option<[SemaphorePermit<'a>; 2]> {
+/// A call's place among those of its plugin, and one among all.
+type Turn<'a> = [SemaphorePermit<'a>; 2];
+
+/// Free places are taken without queueing.
+async fn turn<'a>(own: &'a Semaphore, all: &'a Semaphore) -> Option<Turn<'a>> {
     let own = match own.try_acquire() {
         Ok(permit) => permit,
         Err(_) => own.acquire().await.ok()?,
@@ -179,4 +212,8 @@ async fn turn<'a>(own: &'a Semaphore, all: &'a Semaphore) -> Option<[SemaphorePe
         Err(_) => all.acquire().await.ok()?,
     };
     Some([own, all])
+}
+
+fn unasked<T>(why: Fault) -> Answer<T> {
+    Answer { verdict: Err(why), digest: None, log: Vec::new(), took: Duration::ZERO }
 }

@@ -16,9 +16,9 @@ use time::OffsetDateTime;
 use tokio_postgres::error::SqlState;
 use uuid::Uuid;
 
-pub use self::checks::{Claim, Due, Held, Parked, Postponed};
+pub use self::checks::{Claim, Doubt, Due, Held, Parked, Postponed};
 use self::connect::{Target, Tls};
-pub use self::inbox::{Begin, Begun, Consumer, Finish, Finished};
+pub use self::inbox::{Begin, Begun, Claim as InboxClaim, Consumer, Finish, Finished, Record};
 use self::link::Link;
 pub use self::link::{FIXED_PLANS, Plans};
 pub use self::plugins::{Deployment, LogLine};

@@ -189,6 +189,13 @@ const EVERY_TABLE: &[(&str, &str)] = &[
     ("binding.nats.NAME.subjects", "[]"),
 ];
 
+/// The same for sinks of alarms, whose tables have no names: one of each sort.
+const EVERY_SINK: &[&[(&str, &str)]] = &[
+    &[("webhook.url", "\"x\"")],
+    &[("command", "[\"x\"]")],
+    &[("smtp.server", "\"x\""), ("smtp.from", "\"x\""), ("smtp.to", "[\"x\"]")],
+];
+
 #[test]
 fn configuration_reference_is_complete_and_true() {
     let page = read("docs/operating.md");
@@ -206,11 +213,25 @@ fn configuration_reference_is_complete_and_true() {
             assert_eq!(default, real[key], "the default of {key}");
         }
         for value in values(kind, default) {
-            let others = EVERY_TABLE.iter().filter(|(other, _)| other != key).map(|(k, v)| format!("{k} = {v}\n"));
-            let text = format!("{}{key} = {value}\n", others.collect::<String>());
+            let text = match key.strip_prefix("alarm.") {
+                Some(key) => format!("[[alarm]]\n{}", with(sink_of(key), key, &value)),
+                None => with(EVERY_TABLE, key, &value),
+            };
             Config::parse(&text).unwrap_or_else(|e| panic!("{text}{e}"));
         }
     }
+}
+
+/// These settings, but for this key.
+fn with(others: &[(&str, &str)], key: &str, value: &str) -> String {
+    let others = others.iter().filter(|(other, _)| *other != key).map(|(k, v)| format!("{k} = {v}\n"));
+    format!("{}{key} = {value}\n", others.collect::<String>())
+}
+
+/// The sink that can have this key.
+fn sink_of(key: &str) -> &'static [(&'static str, &'static str)] {
+    let sort = key.split('.').next().expect("a key has a first part");
+    EVERY_SINK.iter().find(|sink| sink[0].0.starts_with(sort)).unwrap_or(&EVERY_SINK[0])
 }
 
 /// Values that a key must accept: its default and all of its choices, or one of its type.
@@ -224,7 +245,7 @@ fn values(kind: &str, default: &str) -> Vec<String> {
         "integer" => "5",
         "boolean" => "true",
         "table" => "{}",
-        "list" => "[]",
+        "list" => "[\"NAME\"]",
         // Also the name of a stream.
         "text" | "path" | "secret" => "\"NAME\"",
         other => panic!("{other:?} is no type of the reference"),
@@ -234,23 +255,43 @@ fn values(kind: &str, default: &str) -> Vec<String> {
 
 /// Every key of the configuration with its default, read from the derived `Debug` of the structs themselves.
 fn keys_and_defaults() -> BTreeMap<String, String> {
-    let text: String = EVERY_TABLE.iter().map(|(key, value)| format!("{key} = {value}\n")).collect();
-    let debug = format!("{:#?}", Config::parse(&text).expect("every table may be there"));
-    let (mut path, mut keys) = (Vec::new(), BTreeMap::new());
+    let list = |settings: &[(&str, &str)]| settings.iter().map(|(k, v)| format!("{k} = {v}\n")).collect::<String>();
+    let sinks: String = EVERY_SINK.iter().map(|sink| format!("[[alarm]]\n{}", list(sink))).collect();
+    let mut config = Config::parse(&(list(EVERY_TABLE) + &sinks)).expect("every table may be there");
+    let sinks = std::mem::take(&mut config.alarm);
+    let mut keys = keys_of(&format!("{config:#?}"), Vec::new());
+    keys.remove("alarm").expect("there are sinks");
+    for sink in sinks {
+        for (key, value) in keys_of(&format!("{sink:#?}"), vec!["alarm".to_owned()]) {
+            // The table of another sort is not there; a command is a key.
+            let is_absent =
+                ["alarm.webhook", "alarm.smtp"].contains(&&*key) || (key == "alarm.command" && value != "none");
+            if !is_absent {
+                keys.insert(key, value);
+            }
+        }
+    }
+    for key in ["relay.rows_max", "source.NAME.tls.mode", "alarm.repeat_ms", "alarm.smtp.tls"] {
+        assert!(keys.contains_key(key), "the text was understood: {keys:?}");
+    }
+    keys
+}
+
+fn keys_of(debug: &str, mut path: Vec<String>) -> BTreeMap<String, String> {
+    let (mut keys, depth) = (BTreeMap::new(), path.len());
+    // `Some(` and `[` stand on lines of their own, as do their ends and the items.
+    let debug = debug.replace("Some(\n", "").replace("[\n", "[");
     for line in debug.lines().skip(1) {
         let line = line.trim().trim_end_matches(',');
         match line.split_once(": ") {
             Some((name, value)) if value.ends_with('{') => path.push(name.trim_matches('"').to_owned()),
             Some((name, value)) => {
-                drop(keys.insert([&path[..], &[name.to_owned()]].concat().join("."), default_of(value)))
+                drop(keys.insert([&path[..], &[name.to_owned()]].concat().join("."), default_of(value.trim())))
             }
-            None => drop(path.pop()),
+            None if line == "}" && path.len() > depth => drop(path.pop()),
+            None => {}
         }
     }
-    assert!(
-        keys.contains_key("relay.rows_max") && keys.contains_key("source.NAME.tls.mode"),
-        "the text was understood: {debug}"
-    );
     keys
 }
 

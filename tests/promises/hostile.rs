@@ -3,10 +3,15 @@
 
 pub mod guest;
 
+mod answers;
+mod asking;
+mod beside;
 mod calls;
 mod files;
+mod http;
+mod nats;
 mod neighbours;
-mod running;
+pub mod running;
 mod statements;
 
 use std::sync::Arc;

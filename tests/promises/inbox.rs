@@ -1,5 +1,7 @@
 //! Consumers do things once: what they are told when they ask, and effects beside `avouch.inbox_once`.
 
+mod judged;
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -7,6 +7,7 @@ mod input;
 mod producers;
 mod transactions;
 
+mod alarm;
 mod broker;
 mod checkback;
 mod control;
@@ -14,8 +15,11 @@ mod crash;
 mod doorbell;
 mod order;
 mod ownership;
+mod payments;
 mod plans;
+mod reload;
 mod secure;
+mod storm;
 
 mod cli;
 mod consumers;

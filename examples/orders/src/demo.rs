@@ -274,7 +274,8 @@ impl Demo {
 /// Both servers, without anything of an earlier demo. Below /root, Postgres keeps its data elsewhere, so that removing
 /// our directory was not enough.
 async fn start_servers(home: &Home) -> anyhow::Result<(Servers, Shop)> {
-    let options = Options { dir: home.dir.clone(), postgres_port: POSTGRES_PORT, nats_port: NATS_PORT };
+    let options =
+        Options { dir: home.dir.clone(), postgres_port: POSTGRES_PORT, nats_port: NATS_PORT, plugins: Vec::new() };
     let mut servers = Servers::start(&options).await?;
     let shop = Shop::connect(&servers.database_url()).await?;
     if !shop.is_there().await? {

@@ -73,6 +73,18 @@ impl Request {
         self.0.message.headers.as_ref()?.get(name).map(|value| value.as_str())
     }
 
+    /// The headers that are neither the broker's nor Avouch's, sorted by name.
+    pub fn own_headers(&self) -> Vec<(String, String)> {
+        let is_own = |name: &str| !["nats-", "avouch-", "ce-"].iter().any(|p| name.to_ascii_lowercase().starts_with(p));
+        let headers = self.0.message.headers.iter().flat_map(|h| h.iter());
+        let mut own: Vec<(String, String)> = headers
+            .filter(|(name, _)| is_own(name.as_ref()))
+            .filter_map(|(name, values)| Some((name.to_string(), values.first()?.to_string())))
+            .collect();
+        own.sort();
+        own
+    }
+
     /// The last token of its subject.
     pub fn last_token(&self) -> &str {
         let subject = self.0.message.subject.as_str();

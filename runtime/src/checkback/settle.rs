@@ -9,8 +9,6 @@ use crate::store::{Claim, Error, LogLine, Parked, Postponed, Store};
 
 /// What came of settling a batch.
 pub struct Settled {
-    /// Those that a person must decide: id, checker, reference, reason.
-    pub parked: Vec<(Uuid, String, Option<String>, String)>,
     /// What could not be written down, to be tried again.
     pub left: Vec<(Claim, Move)>,
     /// The first statement that failed ended it.
@@ -19,7 +17,7 @@ pub struct Settled {
 
 /// Settles, postpones and parks; everything is guarded by what it expects.
 pub async fn settle(store: &Store, batch: Vec<(Claim, Move)>, log: &[LogLine], random: &RandomState) -> Settled {
-    let mut settled = Settled { parked: Vec::new(), left: Vec::new(), result: Ok(()) };
+    let mut settled = Settled { left: Vec::new(), result: Ok(()) };
     let (mut commits, mut rollbacks, mut postponed, mut parked) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for (claim, moved) in &batch {
         match moved {
@@ -53,7 +51,7 @@ pub async fn settle(store: &Store, batch: Vec<(Claim, Move)>, log: &[LogLine], r
             store.postpone(&postponed).await?;
         }
         if !parked.is_empty() {
-            settled.parked = store.park(&parked).await?;
+            store.park(&parked).await?;
         }
         Ok(())
     };

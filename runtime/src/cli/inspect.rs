@@ -4,6 +4,7 @@ use clap::Subcommand;
 use serde_json::Value;
 
 use super::operate::connect;
+use crate::alarm;
 use crate::config::Config;
 use crate::store::connect::Target;
 
@@ -16,6 +17,7 @@ pub enum ConfigCommand {
 /// Explains a valid configuration; secrets show only where they come from.
 pub fn config(config: &Config) -> anyhow::Result<()> {
     config.topics()?;
+    alarm::sinks(&config.alarm, "")?;
     println!("The configuration is valid.");
     if config.source.is_empty() {
         println!(
@@ -33,6 +35,13 @@ pub fn config(config: &Config) -> anyhow::Result<()> {
     }
     for (name, topic) in &config.topic {
         println!("topic {name}: {topic:?}");
+    }
+    for sink in &config.alarm {
+        let takes = match &sink.kinds[..] {
+            [] => "everything".to_owned(),
+            kinds => kinds.iter().map(|kind| kind.name()).collect::<Vec<_>>().join(", "),
+        };
+        println!("alarm {}: {}, takes {takes}", sink.name(), sink.sort());
     }
     println!("everything else:\n{config:#?}");
     Ok(())

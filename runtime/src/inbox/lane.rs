@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::store::{Begin, Finish};
+use crate::store::{Begin, Finish, InboxClaim};
 
 /// What concerns one record.
 pub trait Keyed {
@@ -13,6 +13,12 @@ pub trait Keyed {
 impl Keyed for Begin {
     fn place(&self) -> (&str, &str) {
         (&self.consumer, &self.key)
+    }
+}
+
+impl Keyed for InboxClaim {
+    fn place(&self) -> (&str, &str) {
+        self.begin.place()
     }
 }
 

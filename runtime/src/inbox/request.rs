@@ -27,7 +27,14 @@ pub fn begin(consumer: &str, id: Option<&str>, payload: &[u8]) -> Result<Begin, 
     let message: Uuid = id.parse().map_err(|_| Fault::invalid(format!("Avouch-Id {id:?} is no UUID")))?;
     let digest = Sha256::digest(payload);
     let fingerprint = digest.get(..FINGERPRINT_BYTES).map(|bytes| BASE64URL_NOPAD.encode(bytes));
-    Ok(Begin { consumer: consumer.to_owned(), key: message.to_string(), fingerprint, version: None, message })
+    Ok(Begin {
+        consumer: consumer.to_owned(),
+        key: message.to_string(),
+        fingerprint,
+        version: None,
+        message,
+        is_judged: false,
+    })
 }
 
 #[derive(Deserialize)]

@@ -1,18 +1,20 @@
 //! The capability `http`: requests to origins that the operator named; nothing a guest says leads elsewhere.
 
+mod address;
+
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::error::Error as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Method, Url};
-use rustls::{ClientConfig, RootCertStore};
 
+use self::address::{Careful, PrivateOnly};
 use super::Error;
 use super::v1::RuleError;
 use crate::secret::Secret;
+use crate::store::connect::system_tls;
 
 /// `[binding.http.NAME]`: an origin that plugins may be granted.
 #[derive(Clone, Debug, serde::Deserialize)]
@@ -23,6 +25,9 @@ pub struct Config {
     /// Headers that are added to each request, such as `authorization`; the guest never sees them.
     #[serde(default)]
     pub headers: BTreeMap<String, Secret>,
+    /// The origin's name may lead into a private network. An address is what it is.
+    #[serde(default)]
+    pub private: bool,
     /// How long making a connection may take.
     #[serde(default = "connect_timeout_ms")]
     pub connect_timeout_ms: u64,
@@ -79,12 +84,14 @@ const HOST_HEADERS: &[&str] = &[
     "transfer-encoding",
     "upgrade",
     "via",
-    "x-forwarded-for",
-    "x-forwarded-host",
-    "x-forwarded-proto",
     "x-real-ip",
 ];
+/// The rest of theirs.
+const HOST_PREFIXES: &[&str] = &["proxy-", "x-forwarded-"];
 const HEADERS_MAX: usize = 64;
+/// TRACE would show the guest the operator's headers, and CONNECT would make a tunnel.
+const METHODS: &[Method] =
+    &[Method::GET, Method::HEAD, Method::OPTIONS, Method::POST, Method::PUT, Method::PATCH, Method::DELETE];
 
 impl Origin {
     /// Reads the settings; connects at the first request.
@@ -99,6 +106,9 @@ impl Origin {
             return Err(fatal(
                 "origin: write https://host:port, with a path at most; credentials go into headers".into(),
             ));
+        }
+        if base.host_str().is_some_and(address::is_never_asked) {
+            return Err(fatal("origin: link-local and metadata addresses are never asked".into()));
         }
         let path = base.path().trim_end_matches('/').to_owned();
         base.set_path(&path);
@@ -118,9 +128,9 @@ impl Origin {
             .redirect(reqwest::redirect::Policy::none())
             .referer(false)
             .connect_timeout(Duration::from_millis(config.connect_timeout_ms))
-            .dns_resolver(Arc::new(NotLinkLocal))
+            .dns_resolver(Arc::new(Careful { private: config.private }))
             .user_agent(concat!("avouch/", env!("CARGO_PKG_VERSION")))
-            .tls_backend_preconfigured(tls().map_err(fatal)?)
+            .tls_backend_preconfigured(system_tls().map_err(fatal)?)
             .build()
             .map_err(|e| fatal(e.to_string()))?;
         Ok(Self { name: name.to_owned(), base, headers, client })
@@ -151,7 +161,8 @@ impl Origin {
     fn request(&self, request: Request) -> Result<reqwest::Request, RuleError> {
         let Request { method, path, headers, body } = request;
         let wrong = |what: String| RuleError::Permanent(format!("a request to binding http:{}: {what}", self.name));
-        let method = Method::from_bytes(method.as_bytes()).map_err(|_| wrong(format!("method {method:?}")))?;
+        let known = METHODS.iter().find(|known| known.as_str() == method);
+        let method = known.cloned().ok_or_else(|| wrong(format!("method {method:?} is not one of {METHODS:?}")))?;
         let url = self
             .url(&path)
             .ok_or_else(|| wrong(format!("path {path:?} must begin with / and stay below the origin")))?;
@@ -162,7 +173,7 @@ impl Origin {
         for (name, value) in headers {
             let lower = name.to_ascii_lowercase();
             if HOST_HEADERS.contains(&lower.as_str())
-                || lower.starts_with("proxy-")
+                || HOST_PREFIXES.iter().any(|prefix| lower.starts_with(prefix))
                 || self.headers.contains_key(&lower)
             {
                 return Err(RuleError::Denied(format!(
@@ -188,12 +199,23 @@ impl Origin {
         }
         let base = self.base.as_str().trim_end_matches('/');
         let url: Url = format!("{base}{path}").parse().ok()?;
-        let stays =
-            url.origin() == self.base.origin() && url.path().starts_with(self.base.path().trim_end_matches('/'));
+        let rest = url.path().strip_prefix(self.base.path().trim_end_matches('/'));
+        // Below `/api` is `/api/x`, and not `/api-admin`.
+        let stays = url.origin() == self.base.origin() && rest.is_some_and(|rest| rest.starts_with('/'));
         (stays && url.username().is_empty() && url.password().is_none()).then_some(url)
     }
 
     fn away(&self, e: &reqwest::Error) -> RuleError {
+        let name = &self.name;
+        let mut cause = e.source();
+        while let Some(inner) = cause.filter(|inner| !inner.is::<PrivateOnly>()) {
+            cause = inner.source();
+        }
+        if cause.is_some() {
+            return RuleError::Denied(format!(
+                "binding http:{name} leads into a private network: if it shall, set binding.http.{name}.private = true"
+            ));
+        }
         // The library's text may hold the URL, which the guest does not see.
         let why = if e.is_timeout() {
             "took too long"
@@ -202,45 +224,9 @@ impl Origin {
         } else {
             "broke off"
         };
-        tracing::debug!(binding = self.name, error = %crate::store::full_text(e), "an HTTP request of a plugin failed");
-        RuleError::Transient(format!("binding http:{} {why}", self.name))
+        tracing::debug!(binding = name, error = %crate::store::full_text(e), "an HTTP request of a plugin failed");
+        RuleError::Transient(format!("binding http:{name} {why}"))
     }
-}
-
-/// The operator chose the name; what it resolves to is checked all the same: instance metadata lives on link-local addresses.
-struct NotLinkLocal;
-
-impl Resolve for NotLinkLocal {
-    fn resolve(&self, name: Name) -> Resolving {
-        Box::pin(async move {
-            let found: Vec<SocketAddr> =
-                tokio::net::lookup_host((name.as_str(), 0)).await?.filter(|a| !is_link_local(a.ip())).collect();
-            if found.is_empty() {
-                return Err(format!("{} has no address that may be used", name.as_str()).into());
-            }
-            Ok(Box::new(found.into_iter()) as Addrs)
-        })
-    }
-}
-
-fn is_link_local(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(v4) => v4.is_link_local() || v4.is_unspecified() || v4.is_multicast() || v4.is_broadcast(),
-        IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
-            Some(v4) => is_link_local(IpAddr::V4(v4)),
-            None => v6.is_unicast_link_local() || v6.is_unspecified() || v6.is_multicast(),
-        },
-    }
-}
-
-fn tls() -> Result<ClientConfig, String> {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|e| e.to_string())?;
-    Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }
 
 #[cfg(test)]
@@ -248,7 +234,10 @@ mod tests {
     use super::*;
 
     fn origin(text: &str) -> Result<Origin, Error> {
-        Origin::new("test", &Config { origin: text.into(), headers: BTreeMap::new(), connect_timeout_ms: 100 })
+        Origin::new(
+            "test",
+            &Config { origin: text.into(), headers: BTreeMap::new(), private: false, connect_timeout_ms: 100 },
+        )
     }
 
     #[test]
@@ -261,6 +250,8 @@ mod tests {
             "v1",
             "@evil.test/",
             "/../admin",
+            "/../api-admin",
+            "/..",
             "/a/../../admin",
             "/%2e%2e/%2e%2e/x",
             "/a b",
@@ -295,10 +286,20 @@ mod tests {
     }
 
     #[test]
-    fn metadata_addresses_are_never_connected_to() {
-        for ip in ["169.254.169.254", "::ffff:169.254.169.254", "fe80::1", "0.0.0.0", "::"] {
-            assert!(is_link_local(ip.parse().expect("is an address")), "{ip}");
+    fn metadata_of_a_cloud_is_no_origin() {
+        for text in
+            ["http://169.254.169.254", "http://2852039166/", "http://0xa9.0xfe.43518", "http://[fe80::1]", "http://0"]
+        {
+            assert!(origin(text).is_err(), "{text}");
         }
-        assert!(!is_link_local("10.0.0.1".parse().expect("is an address")));
+    }
+
+    #[test]
+    fn methods_that_show_or_tunnel_are_refused() {
+        let origin = origin("https://payments.test").expect("is valid");
+        for method in ["TRACE", "CONNECT", "get", "", "GET /x HTTP/1.1\r\n", "PURGE"] {
+            let request = Request { method: method.into(), path: "/".into(), headers: Vec::new(), body: Vec::new() };
+            assert!(matches!(origin.request(request), Err(RuleError::Permanent(_))), "{method:?}");
+        }
     }
 }

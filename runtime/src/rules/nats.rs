@@ -1,10 +1,12 @@
 //! The capability `nats`: requests on subjects, and reads of one bucket, that the operator named.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::Client;
+use async_nats::client::{RequestError, RequestErrorKind};
 use async_nats::jetstream::kv::Store;
-use tokio::sync::OnceCell;
+use async_nats::{Client, Request};
+use tokio::sync::{Mutex, OnceCell};
 
 use super::Error;
 use super::v1::RuleError;
@@ -14,7 +16,7 @@ use crate::broker;
 #[derive(Clone, Debug, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Subjects that may be asked; the last tokens may be `*` and `>`.
+    /// Subjects that may be asked, with `*` and `>` as in NATS, but not as the first token.
     #[serde(default)]
     pub subjects: Vec<String>,
     /// The bucket that may be read.
@@ -28,49 +30,63 @@ pub struct Service {
     name: String,
     config: Config,
     server: broker::Config,
-    client: OnceCell<Client>,
+    connected: Mutex<Option<Arc<Connected>>>,
+}
+
+/// A connection, and the bucket as it was found.
+struct Connected {
+    client: Client,
     bucket: OnceCell<Store>,
 }
+
+/// NATS ends a connection, which is everybody's, over a line of more than 4096 bytes.
+const SUBJECT_BYTES_MAX: usize = 1_000;
 
 impl Service {
     /// Reads the settings; `server` is used unless the binding has its own.
     pub fn new(name: &str, config: &Config, server: &broker::Config) -> Result<Self, Error> {
+        let wrong = |what: &str| Err(Error::Fatal(format!("binding.nats.{name}.{what}")));
         for subject in &config.subjects {
-            if subject.starts_with('$')
-                || subject.starts_with('_')
-                || subject.split('.').next() == Some("*")
-                || subject == ">"
-            {
-                return Err(Error::Fatal(format!(
-                    "binding.nats.{name}.subjects: {subject} would reach what is not a service of yours: name its first token"
-                )));
+            let tokens: Vec<&str> = subject.split('.').collect();
+            let is_whole = tokens.iter().enumerate().all(|(at, token)| match *token {
+                ">" => at + 1 == tokens.len(),
+                "*" => true,
+                token => is_token(token),
+            });
+            if !is_whole {
+                return wrong(&format!(
+                    "subjects: {subject:?} is no subject: tokens with dots between them, > at the end"
+                ));
+            }
+            if matches!(tokens[0], "*" | ">") || tokens[0].starts_with(['$', '_']) {
+                return wrong(&format!(
+                    "subjects: {subject} would reach what is not a service of yours: name its first token"
+                ));
             }
         }
         let server = config.server.clone().unwrap_or_else(|| server.clone());
-        Ok(Self {
-            name: name.to_owned(),
-            config: config.clone(),
-            server,
-            client: OnceCell::new(),
-            bucket: OnceCell::new(),
-        })
+        Ok(Self { name: name.to_owned(), config: config.clone(), server, connected: Mutex::default() })
     }
 
     /// One request, one reply.
     pub async fn request(&self, subject: String, payload: Vec<u8>, left: Duration) -> Result<Vec<u8>, RuleError> {
-        let is_plain = !subject.is_empty()
-            && subject.split('.').all(|t| {
-                !t.is_empty() && t != "*" && t != ">" && !t.contains(|c: char| c.is_whitespace() || c.is_control())
-            });
+        let is_plain = subject.split('.').all(|token| is_token(token) && token != "*" && token != ">");
         if !is_plain || !self.config.subjects.iter().any(|allowed| matches(allowed, &subject)) {
             return Err(RuleError::Denied(format!(
                 "subject {subject:?} is not among binding.nats.{}.subjects",
                 self.name
             )));
         }
+        self.fits("subject", &subject)?;
         let work = async {
-            let reply = self.client().await?.request(subject, payload.into()).await.map_err(|e| self.away(&e))?;
-            Ok(reply.payload.to_vec())
+            let connected = self.connected().await?;
+            // With an inbox of its own: the client's common one remembers each request that is never answered.
+            let inbox = connected.client.new_inbox();
+            let request = Request::new().payload(payload.into()).inbox(inbox).timeout(None);
+            match connected.client.send_request(subject, request).await {
+                Ok(reply) => Ok(reply.payload.to_vec()),
+                Err(e) => Err(self.failed(&e, &connected).await),
+            }
         };
         tokio::time::timeout(left, work).await.map_err(|_| self.late())?
     }
@@ -80,30 +96,82 @@ impl Service {
         let Some(name) = &self.config.bucket else {
             return Err(RuleError::Denied(format!("binding.nats.{} has no bucket", self.name)));
         };
+        self.fits("key", &key)?;
+        let is_key = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '/' | '_' | '=');
+        if !key.split('.').all(|token| !token.is_empty() && token.chars().all(is_key)) {
+            let why = format!("key {key:?}: tokens of letters, digits, -, /, _ and = with dots between them");
+            return Err(RuleError::Permanent(format!("binding nats:{}: {why}", self.name)));
+        }
         let work = async {
-            let bucket = self.bucket.get_or_try_init(async || {
-                let jetstream = async_nats::jetstream::new(self.client().await?.clone());
-                jetstream.get_key_value(name).await.map_err(|e| self.away(&e))
+            let connected = self.connected().await?;
+            let bucket = connected.bucket.get_or_try_init(async || {
+                let jetstream = async_nats::jetstream::new(connected.client.clone());
+                jetstream.get_key_value(name).await
             });
-            let value = bucket.await?.get(key).await.map_err(|e| self.away(&e))?;
-            Ok(value.map(|bytes| bytes.to_vec()))
+            let bucket = match bucket.await {
+                Ok(bucket) => bucket,
+                Err(e) => return Err(self.away(self.transient(&e), &connected).await),
+            };
+            match bucket.get(key).await {
+                Ok(value) => Ok(value.map(|bytes| bytes.to_vec())),
+                Err(e) => Err(self.away(self.transient(&e), &connected).await),
+            }
         };
         tokio::time::timeout(left, work).await.map_err(|_| self.late())?
     }
 
-    async fn client(&self) -> Result<&Client, RuleError> {
-        self.client
-            .get_or_try_init(async || broker::plain(&self.server, "avouch plugin").await.map_err(|e| self.away(&e)))
-            .await
+    fn fits(&self, what: &str, text: &str) -> Result<(), RuleError> {
+        if text.len() <= SUBJECT_BYTES_MAX {
+            return Ok(());
+        }
+        let why = format!("a {what} of {} bytes: at most {SUBJECT_BYTES_MAX}", text.len());
+        Err(RuleError::Permanent(format!("binding nats:{}: {why}", self.name)))
     }
 
-    fn away(&self, e: &dyn std::error::Error) -> RuleError {
-        RuleError::Transient(format!("binding nats:{}: {e}", self.name))
+    async fn connected(&self) -> Result<Arc<Connected>, RuleError> {
+        let mut kept = self.connected.lock().await;
+        if let Some(connected) = &*kept {
+            return Ok(Arc::clone(connected));
+        }
+        let client = broker::plain(&self.server, "avouch plugin").await.map_err(|e| self.transient(&e))?;
+        let connected = Arc::new(Connected { client, bucket: OnceCell::new() });
+        Ok(Arc::clone(kept.insert(connected)))
+    }
+
+    async fn failed(&self, e: &RequestError, connected: &Arc<Connected>) -> RuleError {
+        match e.kind() {
+            RequestErrorKind::NoResponders => {
+                RuleError::Transient(format!("binding nats:{}: nobody answers to this subject", self.name))
+            }
+            RequestErrorKind::TimedOut => self.late(),
+            RequestErrorKind::MaxPayloadExceeded => {
+                RuleError::Permanent(format!("binding nats:{}: more than the server's max_payload", self.name))
+            }
+            RequestErrorKind::InvalidSubject | RequestErrorKind::Other => self.away(self.transient(e), connected).await,
+        }
+    }
+
+    /// A client whose task broke never comes back: the next call makes another one.
+    async fn away(&self, error: RuleError, connected: &Arc<Connected>) -> RuleError {
+        if connected.client.flush().await.is_err() {
+            self.connected.lock().await.take_if(|kept| Arc::ptr_eq(kept, connected));
+        }
+        error
+    }
+
+    fn transient(&self, e: &dyn std::error::Error) -> RuleError {
+        // The library's text may name servers, which the guest does not see.
+        tracing::debug!(binding = self.name, error = %crate::store::full_text(e), "a NATS request of a plugin failed");
+        RuleError::Transient(format!("binding nats:{} cannot be asked now", self.name))
     }
 
     fn late(&self) -> RuleError {
         RuleError::Transient(format!("binding nats:{} did not answer within the call's time", self.name))
     }
+}
+
+fn is_token(token: &str) -> bool {
+    !token.is_empty() && !token.contains(|c: char| c.is_whitespace() || c.is_control())
 }
 
 /// NATS's own rule: `*` is one token, `>` is one or more at the end.
@@ -128,5 +196,21 @@ mod tests {
     fn subjects_match_by_tokens() {
         assert!(matches("stock.>", "stock.get.42") && matches("stock.*", "stock.get"));
         assert!(!matches("stock.>", "stock") && !matches("stock.*", "stock.get.42") && !matches("stock", "stocks"));
+    }
+
+    #[test]
+    fn binding_names_the_first_token_of_what_it_allows() {
+        let service = |subject: &str| {
+            let config = Config { subjects: vec![subject.to_owned()], bucket: None, server: None };
+            Service::new("test", &config, &broker::Config::default())
+        };
+        let subjects =
+            [">", "*", "*.get", ">.get", "$JS.API.>", "$SYS.>", "_INBOX.>", "", "a..b", "a.>.b", "a b", "a\r\nPUB b"];
+        for subject in subjects {
+            assert!(service(subject).is_err(), "{subject:?}");
+        }
+        for subject in ["stock", "stock.>", "stock.*.get"] {
+            assert!(service(subject).is_ok(), "{subject}");
+        }
     }
 }

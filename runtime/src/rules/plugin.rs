@@ -1,7 +1,7 @@
 //! One version of a plugin: its file, and calls of it within the limits.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::future::{Future as _, poll_fn};
+use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
@@ -14,10 +14,14 @@ use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, Linker};
 use wasmtime::{Engine, Store, UpdateDeadline};
 
+use super::calls::Call;
 use super::engine::hex;
 use super::limits::Config;
 use super::manifest::{Grant, Manifest, SECTION};
-use super::v1::{CheckBackPlugin, CheckBackPluginPre, Line, RuleError, State, Transaction, Verdict, link};
+use super::v1::{
+    CheckBackPlugin, CheckBackPluginPre, Decision, IdempotencyPlugin, IdempotencyPluginPre, Identity, Line, Message,
+    RuleError, Seen, State, Transaction, Verdict, link,
+};
 use super::{Error, Fault, Powers};
 
 /// A plugin's file, looked at but not run.
@@ -47,15 +51,21 @@ pub struct Plugin {
     digest: Arc<str>,
     powers: Arc<Powers>,
     engine: Engine,
-    check_back: Option<CheckBackPluginPre<State>>,
+    pub(super) check_back: Option<Rule<CheckBackPluginPre<State>, CheckBackPlugin>>,
+    pub(super) idempotency: Option<Rule<IdempotencyPluginPre<State>, IdempotencyPlugin>>,
     room: Semaphore,
-    warm: Mutex<Vec<Warm>>,
+}
+
+/// One exported rule: how its instances are made, and those that were called before.
+pub struct Rule<P, I> {
+    pre: P,
+    warm: Mutex<Vec<Warm<I>>>,
 }
 
 /// An instance that has been called before.
-struct Warm {
+struct Warm<I> {
     store: Store<State>,
-    instance: CheckBackPlugin,
+    instance: I,
     calls: u32,
 }
 
@@ -101,16 +111,31 @@ fn manifest_of(bytes: &[u8]) -> Result<String, String> {
 }
 
 const CHECK_BACK: &str = "avouch:rules/check-back@1.0.0";
+const IDEMPOTENCY: &str = "avouch:rules/idempotency@1.0.0";
 
 /// wasmtime compares the types of exports at the first call; who deploys wants to know before.
-fn check_type(engine: &Engine, component: &Component) -> wasmtime::Result<()> {
+fn check_types(engine: &Engine, component: &Component, rule: &str) -> wasmtime::Result<()> {
+    type Answered<T> = (Result<T, RuleError>,);
     let ty = component.component_type();
-    if let Some(ComponentItem::ComponentInstance(rule)) = ty.get_export(engine, CHECK_BACK).map(|e| e.ty)
-        && let Some(ComponentItem::ComponentFunc(check)) = rule.get_export(engine, "check").map(|e| e.ty)
-    {
-        return check.typecheck::<(&Transaction,), (Result<Verdict, RuleError>,)>(&ty.instance_type());
+    let Some(ComponentItem::ComponentInstance(exported)) = ty.get_export(engine, rule).map(|e| e.ty) else {
+        return Err(wasmtime::Error::msg(format!("it exports no {rule}")));
+    };
+    let function = |name: &str| match exported.get_export(engine, name).map(|e| e.ty) {
+        Some(ComponentItem::ComponentFunc(function)) => Ok(function),
+        _ => Err(wasmtime::Error::msg(format!("it exports no function {name}"))),
+    };
+    let types = ty.instance_type();
+    if rule == CHECK_BACK {
+        return function("check")?.typecheck::<(&Transaction,), Answered<Verdict>>(&types);
     }
-    Err(wasmtime::Error::msg("it exports no function check"))
+    function("identify")?.typecheck::<(&str, &Message), Answered<Identity>>(&types)?;
+    function("decide")?.typecheck::<(&str, &Message, &Seen), Answered<Decision>>(&types)
+}
+
+impl<P, I> Rule<P, I> {
+    fn of(pre: P) -> Self {
+        Self { pre, warm: Mutex::default() }
+    }
 }
 
 impl Plugin {
@@ -131,15 +156,19 @@ impl Plugin {
                 "{name} imports what it does not request in its manifest, or what there is none of: {first}"
             ))
         })?;
-        let differs = |why: wasmtime::Error| {
-            Error::Refused(format!("{name} does not export check-back as avouch:rules@1.0.0 has it: {why:#}"))
-        };
-        let exports_rule = component.get_export_index(None, CHECK_BACK).is_some();
-        let check_back = exports_rule.then(|| CheckBackPluginPre::new(pre)).transpose().map_err(differs)?;
-        if exports_rule {
-            check_type(engine, component).map_err(differs)?;
+        let exports = |rule: &str| component.get_export_index(None, rule).is_some();
+        for rule in [CHECK_BACK, IDEMPOTENCY].into_iter().filter(|rule| exports(rule)) {
+            check_types(engine, component, rule).map_err(|why| {
+                Error::Refused(format!("{name} does not export {rule} as the contract has it: {why:#}"))
+            })?;
         }
-        if check_back.is_none() && component.get_export_index(None, "avouch:rules/idempotency@1.0.0").is_none() {
+        let differs = |why: wasmtime::Error| {
+            Error::Refused(format!("{name} does not export its rules as avouch:rules@1.0.0 has them: {why:#}"))
+        };
+        let check_back =
+            exports(CHECK_BACK).then(|| CheckBackPluginPre::new(pre.clone())).transpose().map_err(differs)?;
+        let idempotency = exports(IDEMPOTENCY).then(|| IdempotencyPluginPre::new(pre)).transpose().map_err(differs)?;
+        if check_back.is_none() && idempotency.is_none() {
             return Err(Error::Refused(format!(
                 "{name} exports no rule of avouch:rules@1.0.0: #[check_back] or #[idempotency]"
             )));
@@ -149,9 +178,9 @@ impl Plugin {
             digest: file.digest.as_str().into(),
             powers: Arc::new(powers),
             engine: engine.clone(),
-            check_back,
+            check_back: check_back.map(Rule::of),
+            idempotency: idempotency.map(Rule::of),
             room: Semaphore::new(config.concurrency_max),
-            warm: Mutex::default(),
         })
     }
 
@@ -170,23 +199,28 @@ impl Plugin {
         self.check_back.is_some()
     }
 
+    /// True if consumers may name it.
+    pub fn recognises_repeated_work(&self) -> bool {
+        self.idempotency.is_some()
+    }
+
     /// Its calls at a time.
     pub fn room(&self) -> &Semaphore {
         &self.room
     }
 
     /// One call, within the limits. A store is used again only after an answer.
-    pub async fn check(
+    pub async fn run<C: Call>(
         &self,
-        tx: &Transaction,
+        call: &C,
         config: &Arc<Config>,
         now: Instant,
-    ) -> (Result<Verdict, Fault>, Vec<Line>) {
-        let Some(pre) = &self.check_back else {
-            return (Err(Fault::Broken("the plugin has no rule check-back".into())), Vec::new());
+    ) -> (Result<C::Answer, Fault>, Vec<Line>) {
+        let Some(rule) = C::rule(self) else {
+            return (Err(Fault::Broken(format!("the plugin has no rule {}", C::RULE))), Vec::new());
         };
         let limit = Duration::from_millis(config.deadline_ms);
-        let kept = self.warm.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let kept = rule.warm.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let (mut store, kept) = match kept {
             Some(Warm { mut store, instance, calls }) => {
                 store.data_mut().begin(now);
@@ -195,29 +229,29 @@ impl Plugin {
             None => (self.store(config, now), None),
         };
         store.set_epoch_deadline(1);
-        let call = async {
+        let called = async {
             let (instance, calls) = match kept {
                 Some(kept) => kept,
-                None => (pre.instantiate_async(&mut store).await?, 0),
+                None => (C::instantiate(&rule.pre, &mut store).await?, 0),
             };
-            let answer = instance.avouch_rules_check_back().call_check(&mut store, tx).await?;
+            let answer = call.call(&mut store, &instance).await?;
             Ok::<_, wasmtime::Error>((answer, instance, calls + 1))
         };
         let called = {
-            let mut call = pin!(call);
+            let mut called = pin!(called);
             // Most calls never wait: a tick of computing ends the first poll, and only what waits needs a timer.
-            match poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx))).await {
+            match poll_fn(|cx| Poll::Ready(called.as_mut().poll(cx))).await {
                 Poll::Ready(called) => Ok(called),
-                Poll::Pending => tokio::time::timeout_at((now + limit).into(), call).await,
+                Poll::Pending => tokio::time::timeout_at((now + limit).into(), called).await,
             }
         };
         let log = std::mem::take(&mut store.data_mut().log);
-        let verdict = match called {
+        let answer = match called {
             Err(_) => Err(Fault::Broken(format!("no answer within rules.deadline_ms = {}", config.deadline_ms))),
             Ok(Err(e)) => Err(Fault::Broken(explain(&e))),
             Ok(Ok((answer, instance, calls))) => {
                 if calls < config.reuse_calls_max {
-                    self.warm.lock().unwrap_or_else(PoisonError::into_inner).push(Warm { store, instance, calls });
+                    rule.warm.lock().unwrap_or_else(PoisonError::into_inner).push(Warm { store, instance, calls });
                 }
                 answer.map_err(|e| match e {
                     RuleError::Transient(why) => Fault::Transient(bounded(why)),
@@ -226,7 +260,7 @@ impl Plugin {
                 })
             }
         };
-        (verdict.map(bounded_verdict), log)
+        (answer, log)
     }
 
     fn store(&self, config: &Arc<Config>, now: Instant) -> Store<State> {
@@ -244,19 +278,12 @@ impl Plugin {
 /// Reasons are kept in a column and shown to people.
 const REASON_BYTES_MAX: usize = 1000;
 
-fn bounded(mut text: String) -> String {
+pub fn bounded(mut text: String) -> String {
     if text.len() > REASON_BYTES_MAX {
         text.truncate((0..=REASON_BYTES_MAX).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0));
     }
     // Postgres's text holds everything but NUL.
     text.replace('\0', " ")
-}
-
-fn bounded_verdict(verdict: Verdict) -> Verdict {
-    match verdict {
-        Verdict::Rollback(why) => Verdict::Rollback(bounded(why)),
-        other => other,
-    }
 }
 
 /// The reason without the guest's stack.

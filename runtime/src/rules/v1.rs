@@ -19,9 +19,31 @@ mod bindings {
     });
 }
 
-pub use self::bindings::avouch::rules::types::{Message, RuleError, Transaction, Verdict};
+/// The other world, with the types and the imports of the first.
+mod idempotency_bindings {
+    wasmtime::component::bindgen!({
+        path: "../sdk/wit",
+        world: "idempotency-plugin",
+        imports: { default: async | trappable },
+        exports: { default: async },
+        with: {
+            "avouch:rules/types": super::bindings::avouch::rules::types,
+            "avouch:rules/sql": super::bindings::avouch::rules::sql,
+            "avouch:rules/http": super::bindings::avouch::rules::http,
+            "avouch:rules/nats": super::bindings::avouch::rules::nats,
+            "avouch:rules/config": super::bindings::avouch::rules::config,
+            "avouch:rules/log": super::bindings::avouch::rules::log,
+            "avouch:rules/clock": super::bindings::avouch::rules::clock,
+        },
+    });
+}
+
+pub use self::bindings::avouch::rules::types::{
+    Decision, Identity, Message, RuleError, Seen, SeenRecord, Status, Transaction, Verdict,
+};
 use self::bindings::avouch::rules::{clock, config, http, log, nats, sql, types};
 pub use self::bindings::{CheckBackPlugin, CheckBackPluginPre};
+pub use self::idempotency_bindings::{IdempotencyPlugin, IdempotencyPluginPre};
 
 /// What a store knows of the plugin and of the call that it runs.
 pub struct State {
@@ -119,14 +141,18 @@ impl http::Host for State {
         binding: String,
         request: http::Request,
     ) -> wasmtime::Result<Result<http::Response, RuleError>> {
-        self.import(request.path.len() + request.body.len())?;
+        self.import(request.method.len() + request.path.len() + bytes(&request.headers) + request.body.len())?;
         let powers = Arc::clone(&self.powers);
         let http::Request { method, path, headers, body } = request;
         let request = super::http::Request { method, path, headers, body };
         let response = powers.send(&binding, request, self.settings.bytes_in_max, self.left()).await;
-        let response = self.granted(response, |r| r.body.len());
+        let response = self.granted(response, |r| bytes(&r.headers) + r.body.len());
         Ok(response.map(|r| http::Response { status: r.status, headers: r.headers, body: r.body }))
     }
+}
+
+fn bytes(headers: &[(String, String)]) -> usize {
+    headers.iter().map(|(name, value)| name.len() + value.len()).sum()
 }
 
 impl nats::Host for State {

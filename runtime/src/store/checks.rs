@@ -86,6 +86,19 @@ pub struct Parked {
     pub reason: String,
 }
 
+/// A transaction that a person must decide.
+#[derive(Clone, Debug)]
+pub struct Doubt {
+    /// Its id.
+    pub id: Uuid,
+    /// Its checker.
+    pub checker: String,
+    /// The business reference.
+    pub reference: Option<String>,
+    /// Why.
+    pub reason: String,
+}
+
 impl Store {
     /// The checkers that have something to do, now or later.
     pub async fn due_checkers(&self) -> Result<Vec<Due>, Error> {
@@ -148,13 +161,24 @@ impl Store {
         self.verdicts.execute(include_str!("postpone.sql"), &[&ids, &claims, &waits, &unknowns, &said]).await
     }
 
-    /// prepared → in_doubt. Returns those that are: id, checker, reference, reason.
-    pub async fn park(&self, parked: &[Parked]) -> Result<Vec<(Uuid, String, Option<String>, String)>, Error> {
+    /// prepared → in_doubt. Returns how many.
+    pub async fn park(&self, parked: &[Parked]) -> Result<u64, Error> {
         let ids: Vec<Uuid> = parked.iter().map(|p| p.id).collect();
         let claims: Vec<OffsetDateTime> = parked.iter().map(|p| p.until).collect();
         let reasons: Vec<&str> = parked.iter().map(|p| p.reason.as_str()).collect();
-        let rows = self.verdicts.query(include_str!("park.sql"), &[&ids, &claims, &reasons]).await?;
-        Ok(rows.iter().map(|r| (r.get(0), r.get(1), r.get(2), r.get(3))).collect())
+        self.verdicts.execute(include_str!("park.sql"), &[&ids, &claims, &reasons]).await
+    }
+
+    /// Transactions in doubt of which nobody was told, at most `rows`: the caller tells.
+    pub async fn untold(&self, rows: i64) -> Result<Vec<Doubt>, Error> {
+        let rows = self.claims.query(include_str!("untold.sql"), &[&rows]).await?;
+        let doubt = |r: &tokio_postgres::Row| Doubt {
+            id: r.get(0),
+            checker: r.get(1),
+            reference: r.get(2),
+            reason: r.get::<_, Option<String>>(3).unwrap_or_default(),
+        };
+        Ok(rows.iter().map(doubt).collect())
     }
 }
 

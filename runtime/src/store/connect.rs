@@ -136,6 +136,11 @@ fn tls_config(tls: &Tls, mode: TlsMode) -> Result<ClientConfig, String> {
     }
 }
 
+/// TLS with the system's authorities and no certificate of ours, for HTTP.
+pub fn system_tls() -> Result<ClientConfig, String> {
+    tls_config(&Tls::default(), TlsMode::VerifyFull)
+}
+
 fn roots(tls: &Tls) -> Result<RootCertStore, String> {
     let mut store = RootCertStore::empty();
     if let Some(file) = &tls.ca_file {

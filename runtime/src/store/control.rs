@@ -1,7 +1,6 @@
 //! What producers without database access ask: the statements that they would run themselves, with the same refusals.
 
 use time::OffsetDateTime;
-use tokio_postgres::Row;
 use tokio_postgres::error::{DbError, SqlState};
 use uuid::Uuid;
 
@@ -60,17 +59,6 @@ pub struct TxStatus {
     pub reason: Option<String>,
     /// How many messages it holds or held.
     pub messages: i32,
-}
-
-/// A transaction after its producer's word.
-#[derive(Clone, Debug)]
-pub struct Reported {
-    /// The state that it is in now.
-    pub state: String,
-    /// Who was asked about it.
-    pub checker: String,
-    /// The business reference.
-    pub reference: Option<String>,
 }
 
 /// Where a message stands.
@@ -181,11 +169,9 @@ impl Store {
     }
 
     /// The producer's word, `commit` or `rollback`. Returns where the transaction is now; none if there is none.
-    pub async fn report_tx(&self, id: Uuid, outcome: &str, reason: Option<&str>) -> Result<Option<Reported>, Refusal> {
+    pub async fn report_tx(&self, id: Uuid, outcome: &str, reason: Option<&str>) -> Result<Option<String>, Refusal> {
         let rows = self.producers.ask(include_str!("tx_report.sql"), &[&id, &outcome, &reason]).await??;
-        let reported =
-            |r: &Row| Some(Reported { state: r.get::<_, Option<_>>(0)?, checker: r.get(1), reference: r.get(2) });
-        Ok(rows.first().and_then(reported))
+        Ok(rows.first().and_then(|r| r.get(0)))
     }
 
     /// One transaction.

@@ -1,5 +1,6 @@
 //! What consumers did: may they act, and what came of it. The rules are in `avouch.inbox_begin` and its kin.
 
+use tokio_postgres::Row;
 use tokio_postgres::error::SqlState;
 use uuid::Uuid;
 
@@ -36,12 +37,42 @@ pub struct Begin {
     pub version: Option<i64>,
     /// The message that it asks about.
     pub message: Uuid,
+    /// A plugin compares with what is recorded: the decision may be `ask`.
+    pub is_judged: bool,
+}
+
+/// What is recorded under a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// `running` (its lease has ended), `waiting` (its pause has ended), `done` or `rejected`.
+    pub state: String,
+    /// Counts changes.
+    pub revision: i32,
+    /// How often it was begun.
+    pub attempts: i32,
+    /// The message that it was begun with.
+    pub message: Option<Uuid>,
+    /// Of that message.
+    pub fingerprint: Option<String>,
+    /// Of that message.
+    pub version: Option<i64>,
+    /// When it changed last, in milliseconds since 1970.
+    pub changed_at_ms: i64,
+}
+
+/// Runs what a plugin has judged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// What is to be run.
+    pub begin: Begin,
+    /// What was seen; none: nothing was recorded.
+    pub expected: Option<i32>,
 }
 
 /// What it is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Begun {
-    /// `run`, `done`, `skip`, `busy`, `reject` or `conflict`.
+    /// `run`, `done`, `skip`, `busy`, `reject` or `conflict`; `ask` where a plugin judges; of a claim, `run` or `miss`.
     pub decision: String,
     /// With `run`: what it must show.
     pub token: Option<i64>,
@@ -55,6 +86,8 @@ pub struct Begun {
     pub result: Option<String>,
     /// Why.
     pub reason: Option<String>,
+    /// With `ask`: what is recorded, if anything is.
+    pub seen: Option<Record>,
 }
 
 /// What the holder of a token says.
@@ -105,9 +138,10 @@ impl Store {
         let fingerprints: Vec<Option<&str>> = asked.iter().map(|b| b.fingerprint.as_deref()).collect();
         let versions: Vec<Option<i64>> = asked.iter().map(|b| b.version).collect();
         let messages: Vec<Uuid> = asked.iter().map(|b| b.message).collect();
-        let sql = include_str!("inbox_begin.sql");
-        let rows = unless_held(&self.begins, sql, &[&consumers, &keys, &fingerprints, &versions, &messages]).await?;
-        let begun = |r: &tokio_postgres::Row| Begun {
+        let judged: Vec<bool> = asked.iter().map(|b| b.is_judged).collect();
+        let params: Params<'_> = &[&consumers, &keys, &fingerprints, &versions, &messages, &judged];
+        let rows = unless_held(&self.begins, include_str!("inbox_begin.sql"), params).await?;
+        let begun = |r: &Row| Begun {
             decision: r.get(0),
             token: r.get(1),
             attempt: r.get(2),
@@ -115,6 +149,39 @@ impl Store {
             retry_after_ms: r.get(4),
             result: r.get(5),
             reason: r.get(6),
+            seen: r.get::<_, Option<String>>(7).map(|state| Record {
+                state,
+                revision: r.get(8),
+                attempts: r.get(9),
+                message: r.get(10),
+                fingerprint: r.get(11),
+                version: r.get(12),
+                changed_at_ms: r.get(13),
+            }),
+        };
+        Ok(rows.map(|rows| rows.iter().map(begun).collect()))
+    }
+
+    /// One answer each, in order: `run`, or `miss` if the record is not what was expected. None if somebody holds one of the
+    /// records in an open transaction. Claims come by consumer and key, no two of one record.
+    pub async fn inbox_claim(&self, claims: &[&Claim]) -> Result<Option<Vec<Begun>>, Error> {
+        let consumers: Vec<&str> = claims.iter().map(|c| c.begin.consumer.as_str()).collect();
+        let keys: Vec<&str> = claims.iter().map(|c| c.begin.key.as_str()).collect();
+        let expected: Vec<Option<i32>> = claims.iter().map(|c| c.expected).collect();
+        let fingerprints: Vec<Option<&str>> = claims.iter().map(|c| c.begin.fingerprint.as_deref()).collect();
+        let versions: Vec<Option<i64>> = claims.iter().map(|c| c.begin.version).collect();
+        let messages: Vec<Uuid> = claims.iter().map(|c| c.begin.message).collect();
+        let params: Params<'_> = &[&consumers, &keys, &expected, &fingerprints, &versions, &messages];
+        let rows = unless_held(&self.begins, include_str!("inbox_claim.sql"), params).await?;
+        let begun = |r: &Row| Begun {
+            decision: r.get(0),
+            token: r.get(1),
+            attempt: r.get(2),
+            lease_ms: r.get(3),
+            retry_after_ms: None,
+            result: None,
+            reason: None,
+            seen: None,
         };
         Ok(rows.map(|rows| rows.iter().map(begun).collect()))
     }
@@ -143,11 +210,7 @@ impl Store {
 }
 
 /// The rows, or none if the session's `lock_timeout` ended the wait for a record.
-async fn unless_held(
-    link: &super::Link,
-    sql: &'static str,
-    params: Params<'_>,
-) -> Result<Option<Vec<tokio_postgres::Row>>, Error> {
+async fn unless_held(link: &super::Link, sql: &'static str, params: Params<'_>) -> Result<Option<Vec<Row>>, Error> {
     match link.ask(sql, params).await? {
         Ok(rows) => Ok(Some(rows)),
         Err(e) if e.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => Ok(None),

@@ -16,6 +16,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("secret", &[]),
     // 1
     ("store", &["message", "secret", "window"]),
+    ("alarm", &["lifecycle", "secret", "store::connect", "store::full_text"]),
     ("broker", &["lifecycle", "message", "secret", "store::full_text"]),
     ("doorbell", &["store::connect", "store::Error", "store::full_text"]),
     ("rules", &["broker", "secret", "store::connect", "store::full_text"]),
@@ -24,6 +25,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "relay",
         &[
+            "alarm",
             "broker",
             "doorbell",
             "lifecycle",
@@ -35,17 +37,18 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "window",
         ],
     ),
-    ("checkback", &["lifecycle", "rules", "store"]),
-    ("deployments", &["rules", "store"]),
+    ("checkback", &["alarm", "lifecycle", "rules", "store"]),
+    ("deployments", &["alarm", "rules", "store"]),
     ("shards", &["store"]),
     ("upkeep", &["broker", "store"]),
     ("control", &["answer", "broker", "store"]),
-    ("inbox", &["answer", "broker", "store"]),
+    ("inbox", &["alarm", "answer", "broker", "rules", "store"]),
     // 3
     ("logs", &[]),
     (
         "config",
         &[
+            "alarm",
             "broker",
             "checkback",
             "control",
@@ -64,6 +67,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "app",
         &[
+            "alarm",
             "broker",
             "checkback",
             "config",
@@ -80,19 +84,21 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         ],
     ),
     ("dev", &["app", "config", "schema", "secret", "store"]),
-    ("cli", &["app", "config", "dev", "logs", "rules", "schema", "secret", "store"]),
+    ("cli", &["alarm", "app", "config", "dev", "logs", "rules", "schema", "secret", "store"]),
 ];
 /// Who may name the clients of the outside world. `message` makes NATS's header map, `dev` asks servers whether they are up.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("async_nats", &["broker", "dev", "message", "rules"]),
     ("tokio_postgres", &["cli", "dev", "doorbell", "rules", "schema", "store"]),
     ("wasmtime", &["rules"]),
-    ("reqwest", &["rules"]),
+    ("lettre", &["alarm"]),
+    ("reqwest", &["alarm", "rules"]),
     ("figment", &["config"]),
     ("clap", &["cli", "dev"]),
     (
         "tokio",
         &[
+            "alarm",
             "app",
             "broker",
             "checkback",
@@ -128,6 +134,18 @@ fn modules_import_only_what_their_layer_allows() {
         for (library, users) in MAY_USE {
             let uses = code.contains(&format!("{library}::"));
             assert!(!uses || users.contains(&module), "{file} uses {library}: that belongs to {users:?}");
+        }
+    }
+}
+
+/// A log line with a field of this name is one that sinks get too.
+#[test]
+fn alarms_are_logged_in_one_place() {
+    for file in files("runtime/src", &["rs"]).iter().filter(|file| *file != "alarm.rs") {
+        let code = code(&read(&format!("runtime/src/{file}")));
+        let logs = code.split("tracing::").skip(1).filter_map(|rest| rest.split(';').next());
+        for log in logs {
+            assert!(!log.contains("alarm ="), "{file} logs an alarm: leave it to alarm::Alarms::raise\n{log}");
         }
     }
 }

@@ -163,7 +163,7 @@ async fn log_is_cut() {
 async fn call_that_waits_for_a_server_ends_at_the_deadline() {
     let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("there is a port");
     let origin = format!("http://{}", silent.local_addr().expect("it has one"));
-    let config = http::Config { origin, headers: BTreeMap::new(), connect_timeout_ms: 1_000 };
+    let config = http::Config { origin, headers: BTreeMap::new(), private: false, connect_timeout_ms: 1_000 };
     let bindings = Bindings { http: BTreeMap::from([("db".to_owned(), config)]), ..Bindings::default() };
     let rules = rules(&limits(), &bindings);
     let guest = Guest {

@@ -8,18 +8,18 @@ use crate::cli::{Told, avouch};
 use crate::ground::Ground;
 use crate::schema::File;
 
-async fn deploy(config: &File, guest: Guest) -> Told {
+pub async fn deploy(config: &File, guest: Guest) -> Told {
     let file = File::new("guest.wasm", "");
     std::fs::write(file.path(), guest.wasm()).expect("it can be written");
     avouch(&["plugin", "deploy", file.path(), "--config", config.path()], &[]).await
 }
 
-async fn prepare(ground: &Ground, checker: &str) -> Uuid {
+pub async fn prepare(ground: &Ground, checker: &str) -> Uuid {
     let row = ground.client.query_one("select avouch.prepare($1, '0 seconds')", &[&checker]).await;
     row.expect("a transaction may be prepared").get(0)
 }
 
-async fn committed(ground: &Ground, id: Uuid) {
+pub async fn committed(ground: &Ground, id: Uuid) {
     until("the checker commits", secs(30), async || {
         let sql = "select state from avouch.tx where id = $1 and state <> 'prepared' and decided_by = 'checker'";
         let row = ground.client.query_opt(sql, &[&id]).await.expect("the server runs")?;

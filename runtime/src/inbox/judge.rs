@@ -1,0 +1,212 @@
+//! Consumers with a plugin: it says what makes two messages the same piece of work, and decides about what is recorded. A
+//! fault of it never means "run" nor "done".
+
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher as _;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use tokio::sync::{mpsc, oneshot};
+use uuid::Uuid;
+
+use super::desk::{HELD_RETRY_MS, begun_json};
+use crate::alarm::{Alarms, Event, Kind};
+use crate::answer::{Code, Fault};
+use crate::broker::Request;
+use crate::rules::{self, Decision, Identity, Message, Plugin, Rules, Seen, SeenRecord, Status};
+use crate::store::{Begin, Begun, InboxClaim, Record};
+
+/// Somebody else changed the record while the plugin decided: it decides anew, so often.
+const MISSES_MAX: usize = 3;
+/// Then, and after a fault that may pass, the consumer asks again.
+const RETRY_MS: u32 = 1_000;
+/// One in so many messages is identified twice: a plugin that is not sure does things twice, or never.
+const SAMPLE: u64 = 64;
+/// As the contract has it.
+const KEY_BYTES_MAX: usize = 512;
+const FINGERPRINT_BYTES_MAX: usize = 128;
+
+/// How a question comes back; none if somebody holds the record.
+pub type Reply = oneshot::Sender<Result<Option<Begun>, Fault>>;
+
+/// What a judge asks of the loop.
+pub enum Question {
+    /// What is recorded?
+    Begin(Begin, Reply),
+    /// Run it, if that is still so.
+    Claim(InboxClaim, Reply),
+}
+
+/// Judges messages with plugins.
+pub struct Judge {
+    rules: Arc<Rules>,
+    payload_bytes_max: usize,
+    questions: mpsc::Sender<Question>,
+    alarms: Alarms,
+    random: RandomState,
+}
+
+impl Judge {
+    /// A judge that asks `questions`. Plugins see payloads of at most so many bytes.
+    pub fn new(rules: Arc<Rules>, payload_bytes_max: usize, questions: mpsc::Sender<Question>, alarms: Alarms) -> Self {
+        Self { rules, payload_bytes_max, questions, alarms, random: RandomState::new() }
+    }
+
+    /// What the consumer is told about the message that it sent.
+    pub async fn judge(&self, consumer: &str, name: &str, begin: Begin, request: &Request) -> Result<Value, Fault> {
+        let Some(plugin) = self.rules.plugin(name) else {
+            let none = format!("plugin {name} of consumer {consumer} is not deployed: avouch plugin deploy");
+            return Err(Fault::new(Code::Unavailable, none));
+        };
+        let message = self.message(&begin, request);
+        let identity = match self.identity(&plugin, consumer, &message).await {
+            Ok(identity) => identity,
+            Err(fault) => return Ok(faulted(name, &message.id, &fault)),
+        };
+        let begin = Begin {
+            key: identity.key.clone(),
+            fingerprint: identity.fingerprint.clone(),
+            version: identity.version.and_then(|v| i64::try_from(v).ok()),
+            is_judged: true,
+            ..begin
+        };
+        for _ in 0..MISSES_MAX {
+            let Some(begun) = self.ask(|reply| Question::Begin(begin.clone(), reply)).await? else {
+                return Ok(busy(HELD_RETRY_MS, "somebody is changing its record"));
+            };
+            if begun.decision != "ask" {
+                return Ok(begun_json(&begin.key, begun));
+            }
+            let seen = Seen { identity: identity.clone(), record: begun.seen.as_ref().map(record) };
+            let answer = self.rules.decide(&plugin, consumer, &message, &seen).await;
+            tell(name, &message.id, &answer.log);
+            let decision = match answer.verdict {
+                Ok(decision) => decision,
+                Err(fault) => return Ok(faulted(name, &message.id, &fault)),
+            };
+            let is_done = begun.seen.as_ref().is_some_and(|r| r.state == "done");
+            let plain = |decision: &str, reason: String| {
+                Ok(json!({ "decision": decision, "key": begin.key, "reason": reason }))
+            };
+            match decision {
+                Decision::Run => {
+                    let expected = begun.seen.as_ref().map(|r| r.revision);
+                    let claim = InboxClaim { begin: begin.clone(), expected };
+                    match self.ask(|reply| Question::Claim(claim, reply)).await? {
+                        Some(begun) if begun.decision == "run" => return Ok(begun_json(&begin.key, begun)),
+                        _ => continue,
+                    }
+                }
+                Decision::Done if is_done => {
+                    return Ok(begun_json(&begin.key, Begun { decision: "done".into(), ..begun }));
+                }
+                Decision::Done => {
+                    let fault = rules::Fault::Broken("it says done, and nothing is".into());
+                    return Ok(faulted(name, &message.id, &fault));
+                }
+                Decision::Defer(ms) => return Ok(busy(ms, "deferred by the plugin")),
+                Decision::Skip(reason) => return plain("skip", reason),
+                Decision::Reject(reason) => return plain("reject", reason),
+                Decision::Conflict(reason) => return plain("conflict", reason),
+            }
+        }
+        Ok(busy(RETRY_MS, "others change its record faster than the plugin decides"))
+    }
+
+    /// What the plugin says, twice for a sample: it must say the same.
+    async fn identity(&self, plugin: &Plugin, consumer: &str, message: &Message) -> Result<Identity, rules::Fault> {
+        let first = self.rules.identify(plugin, consumer, message).await;
+        tell(plugin.name(), &message.id, &first.log);
+        let identity = checked(first.verdict?)?;
+        if self.random.hash_one(&message.id) % SAMPLE == 0 {
+            let second = checked(self.rules.identify(plugin, consumer, message).await.verdict?)?;
+            let same =
+                |a: &Identity, b: &Identity| (&a.key, &a.fingerprint, a.version) == (&b.key, &b.fingerprint, b.version);
+            if !same(&identity, &second) {
+                self.alarms.raise(&Event {
+                    kind: Kind::PluginUndetermined,
+                    subject: plugin.name(),
+                    id: plugin.digest().to_string(),
+                    reference: None,
+                    why: &format!("message {} is {:?}, and a moment later {:?}", message.id, identity.key, second.key),
+                });
+                return Err(rules::Fault::Broken("it gave one message two identities".into()));
+            }
+        }
+        Ok(identity)
+    }
+
+    async fn ask(&self, question: impl FnOnce(Reply) -> Question) -> Result<Option<Begun>, Fault> {
+        let stops = || Fault::new(Code::Unavailable, "this instance stops: repeat it".into());
+        let (reply, answer) = oneshot::channel();
+        self.questions.send(question(reply)).await.map_err(|_| stops())?;
+        answer.await.map_err(|_| stops())?
+    }
+
+    /// The message as it was received, as its plugin sees it.
+    fn message(&self, begin: &Begin, request: &Request) -> Message {
+        let decode = |text: &str| percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned();
+        let created = request.header("Avouch-Created-At").and_then(|t| OffsetDateTime::parse(t, &Rfc3339).ok());
+        let created_ms = created.map_or(0, |at| at.unix_timestamp_nanos() / 1_000_000);
+        let payload = request.payload();
+        Message {
+            id: begin.message.to_string(),
+            topic: request.header("Avouch-Topic").unwrap_or_default().to_owned(),
+            key: request.header("Avouch-Key").map(decode),
+            payload_bytes: u64::try_from(payload.len()).unwrap_or(u64::MAX),
+            payload: if payload.len() <= self.payload_bytes_max { payload.to_vec() } else { Vec::new() },
+            headers: request.own_headers(),
+            created_at_ms: u64::try_from(created_ms).unwrap_or(0),
+            generation: request.header("Avouch-Generation").and_then(|g| g.parse().ok()).unwrap_or(0),
+        }
+    }
+}
+
+/// Within what the contract allows, and what the database keeps.
+fn checked(identity: Identity) -> Result<Identity, rules::Fault> {
+    let is_text = |text: &str, max: usize| text.len() <= max && !text.contains('\0');
+    let broken = |why: &str| Err(rules::Fault::Broken(why.to_owned()));
+    if identity.key.is_empty() || !is_text(&identity.key, KEY_BYTES_MAX) {
+        return broken("its key must have from 1 to 512 bytes, and no NUL");
+    }
+    if identity.fingerprint.as_deref().is_some_and(|f| !is_text(f, FINGERPRINT_BYTES_MAX)) {
+        return broken("its fingerprint must have at most 128 bytes, and no NUL");
+    }
+    if identity.version.is_some_and(|v| i64::try_from(v).is_err()) {
+        return broken("its version is over 9223372036854775807");
+    }
+    Ok(identity)
+}
+
+fn record(record: &Record) -> SeenRecord {
+    SeenRecord {
+        status: if record.state == "done" { Status::Completed } else { Status::Failed },
+        message_id: record.message.unwrap_or(Uuid::nil()).to_string(),
+        fingerprint: record.fingerprint.clone(),
+        version: record.version.and_then(|v| u64::try_from(v).ok()),
+        changed_at_ms: u64::try_from(record.changed_at_ms).unwrap_or(0),
+        attempts: u32::try_from(record.attempts).unwrap_or(0),
+    }
+}
+
+fn busy(retry_after_ms: u32, reason: &str) -> Value {
+    json!({ "decision": "busy", "retry_after_ms": retry_after_ms, "reason": reason })
+}
+
+/// What cannot be judged is neither run nor done: it waits, or is rejected where the plugin says that waiting is in vain.
+fn faulted(plugin: &str, message: &str, fault: &rules::Fault) -> Value {
+    tracing::warn!(plugin, message, fault = %fault, "a message cannot be judged");
+    match fault {
+        rules::Fault::Permanent(why) => json!({ "decision": "reject", "reason": why }),
+        other => busy(RETRY_MS, &format!("its plugin {plugin} cannot judge it: {other}")),
+    }
+}
+
+/// What a plugin logged, in the runtime's log.
+fn tell(plugin: &str, message: &str, log: &[rules::Line]) {
+    for line in log {
+        tracing::info!(target: "avouch_plugin", plugin, message, level = %line.level, "{}", line.text);
+    }
+}

@@ -1,0 +1,123 @@
+//! The functions of the rules, as a plugin's version calls them.
+
+use wasmtime::Store;
+
+use super::plugin::{Plugin, Rule, bounded};
+use super::v1::{
+    CheckBackPlugin, CheckBackPluginPre, Decision, IdempotencyPlugin, IdempotencyPluginPre, Identity, Message,
+    RuleError, Seen, State, Transaction, Verdict,
+};
+
+/// A call of one function of a rule.
+pub trait Call: Sync {
+    /// How instances of the rule are made.
+    type Pre: Sync;
+    /// An instance of the rule.
+    type Instance: Send;
+    /// What the function answers.
+    type Answer: Send;
+    /// The rule's name, for people.
+    const RULE: &'static str;
+
+    /// The rule of this plugin.
+    fn rule(plugin: &Plugin) -> Option<&Rule<Self::Pre, Self::Instance>>;
+    /// A fresh instance.
+    fn instantiate(
+        pre: &Self::Pre,
+        store: &mut Store<State>,
+    ) -> impl Future<Output = wasmtime::Result<Self::Instance>> + Send;
+    /// The call itself.
+    fn call(
+        &self,
+        store: &mut Store<State>,
+        instance: &Self::Instance,
+    ) -> impl Future<Output = wasmtime::Result<Result<Self::Answer, RuleError>>> + Send;
+}
+
+/// Did this transaction happen?
+pub struct Check<'a>(pub &'a Transaction);
+
+impl Call for Check<'_> {
+    type Pre = CheckBackPluginPre<State>;
+    type Instance = CheckBackPlugin;
+    type Answer = Verdict;
+    const RULE: &'static str = "check-back";
+
+    fn rule(plugin: &Plugin) -> Option<&Rule<Self::Pre, Self::Instance>> {
+        plugin.check_back.as_ref()
+    }
+
+    async fn instantiate(pre: &Self::Pre, store: &mut Store<State>) -> wasmtime::Result<Self::Instance> {
+        pre.instantiate_async(store).await
+    }
+
+    async fn call(
+        &self,
+        store: &mut Store<State>,
+        instance: &Self::Instance,
+    ) -> wasmtime::Result<Result<Verdict, RuleError>> {
+        let answer = instance.avouch_rules_check_back().call_check(store, self.0).await?;
+        Ok(answer.map(|verdict| match verdict {
+            Verdict::Rollback(why) => Verdict::Rollback(bounded(why)),
+            other => other,
+        }))
+    }
+}
+
+/// What makes a message the same piece of work as another, for a consumer?
+pub struct Identify<'a>(pub &'a str, pub &'a Message);
+
+impl Call for Identify<'_> {
+    type Pre = IdempotencyPluginPre<State>;
+    type Instance = IdempotencyPlugin;
+    type Answer = Identity;
+    const RULE: &'static str = "idempotency";
+
+    fn rule(plugin: &Plugin) -> Option<&Rule<Self::Pre, Self::Instance>> {
+        plugin.idempotency.as_ref()
+    }
+
+    async fn instantiate(pre: &Self::Pre, store: &mut Store<State>) -> wasmtime::Result<Self::Instance> {
+        pre.instantiate_async(store).await
+    }
+
+    async fn call(
+        &self,
+        store: &mut Store<State>,
+        instance: &Self::Instance,
+    ) -> wasmtime::Result<Result<Identity, RuleError>> {
+        instance.avouch_rules_idempotency().call_identify(store, self.0, self.1).await
+    }
+}
+
+/// What does the consumer do with it, given what is recorded?
+pub struct Decide<'a>(pub &'a str, pub &'a Message, pub &'a Seen);
+
+impl Call for Decide<'_> {
+    type Pre = IdempotencyPluginPre<State>;
+    type Instance = IdempotencyPlugin;
+    type Answer = Decision;
+    const RULE: &'static str = "idempotency";
+
+    fn rule(plugin: &Plugin) -> Option<&Rule<Self::Pre, Self::Instance>> {
+        plugin.idempotency.as_ref()
+    }
+
+    async fn instantiate(pre: &Self::Pre, store: &mut Store<State>) -> wasmtime::Result<Self::Instance> {
+        pre.instantiate_async(store).await
+    }
+
+    async fn call(
+        &self,
+        store: &mut Store<State>,
+        instance: &Self::Instance,
+    ) -> wasmtime::Result<Result<Decision, RuleError>> {
+        let answer = instance.avouch_rules_idempotency().call_decide(store, self.0, self.1, self.2).await?;
+        Ok(answer.map(|decision| match decision {
+            Decision::Skip(why) => Decision::Skip(bounded(why)),
+            Decision::Reject(why) => Decision::Reject(bounded(why)),
+            Decision::Conflict(why) => Decision::Conflict(bounded(why)),
+            other => other,
+        }))
+    }
+}
