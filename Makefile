@@ -35,7 +35,7 @@ dev: ## the runtime on embedded servers, for your own service to talk to
 test: ## everything, on real servers
 	@.ci/setup test
 	@$(MAKE) --no-print-directory lint
-	cargo build -p avouch-runtime -p avouch-example-tcc -p avouch-example-saga
+	cargo build -p avouch-runtime -p avouch-example-tcc -p avouch-example-saga -p avouch-example-consumer
 	@$(MAKE) --no-print-directory guests
 	cargo test --workspace
 

@@ -82,6 +82,11 @@ async fn start_source(
     let plans = if config.doorbell.mode == Mode::On { Plans::Fixed } else { Plans::Free };
     let store = Arc::new(Store::new(source, &format!("avouch {instance}"), plans)?);
     until_it_answers(name, async || serve_schema(&store).await).await?;
+    // In every database, for `avouch.inbox_once`: whoever asks over NATS is answered by the served one.
+    let consumers = inbox::consumers(&config.consumer);
+    if !consumers.is_empty() {
+        until_it_answers(name, async || store.consumers(&consumers).await).await?;
+    }
     let doorbell =
         until_it_answers(name, async || Doorbell::start(&config.doorbell, store.target().clone(), stop.clone()).await)
             .await?;
@@ -107,8 +112,6 @@ async fn start_source(
         let control = Control::new(&config.control, service, Arc::clone(&store), grace);
         running.spawn(control.run(stop.clone()));
         if !config.consumer.is_empty() {
-            let consumers = inbox::consumers(&config.consumer);
-            until_it_answers(name, async || store.consumers(&consumers).await).await?;
             let subjects = inbox::subjects(&config.control.subject_prefix);
             let service = broker.serve(inbox::NAME, inbox::DESCRIPTION, &subjects).await?;
             let seen = (Arc::clone(&rules), sizes.1);

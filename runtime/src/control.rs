@@ -24,7 +24,7 @@ use crate::store::Store;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// Whether producers may come over NATS: whoever may publish below the prefix acts as one.
+    /// Whether producers, and consumers that ask, may come over NATS: whoever may publish below the prefix acts as one.
     pub enabled: bool,
     /// Requests that are carried out at a time; more are refused as `unavailable`.
     pub requests_max: usize,

@@ -24,6 +24,7 @@ const PAGES: &[&str] = &[
     "docs/plugins.md",
     "examples/tcc/README.md",
     "examples/saga/README.md",
+    "examples/consumers/README.md",
 ];
 /// The reader's own tables, which the examples suppose.
 const READERS_TABLES: &str = "create table orders (id int primary key, status text); create table invoices (order_id int); \

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::HeaderMap;
+use avouch_tests::database::Database;
 use avouch_tests::process::Avouch;
 use avouch_tests::wait::{secs, until};
 use futures_util::future::join_all;
@@ -363,4 +364,22 @@ async fn once_is_told_apart_from_something_else_and_from_nobody() {
     assert!(row.get::<_, bool>(0));
     assert!(is(&gate.say("complete", json!({ "key": run["key"], "token": run["token"] })).await, "fenced"));
     assert!(is(&gate.begin(begun).await, "done"));
+}
+
+#[tokio::test]
+async fn every_database_knows_the_consumers_and_one_of_them_is_asked() {
+    let other = Database::create().await;
+    let settings = format!("{BILLING}[source.other]\nurl = {:?}\n[control]\nsource = \"main\"\n", other.url());
+    let gate = Gate::new(&settings).await;
+    let other = other.client().await;
+    let begun = Uuid::now_v7();
+    assert!(is(&gate.begin(begun).await, "run"));
+    assert_eq!(gate.state(begun).await, "running");
+    for client in [&gate.desk.ground.client, &other] {
+        let row = client.query_one("select avouch.inbox_once('billing', $1)", &[&Uuid::now_v7()]).await;
+        assert!(row.expect("the consumer is known").get::<_, bool>(0));
+    }
+    let records = "select count(*) from avouch.inbox";
+    let count: i64 = other.query_one(records, &[]).await.expect("is valid").get(0);
+    assert_eq!(count, 1, "only what was done there");
 }

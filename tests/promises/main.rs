@@ -22,6 +22,7 @@ mod secure;
 mod storm;
 
 mod cli;
+mod consumers;
 mod contract;
 mod docs;
 mod foreign;

@@ -24,12 +24,12 @@ pub async fn messages(nats: &async_nats::Client, durable: &str, subjects: &str) 
     Ok(stream.create_consumer(config).await?.messages().await?)
 }
 
-/// True once a message: the note that it was seen commits with its effect, or not at all. A second delivery waits here for the
-/// first one's transaction.
-pub async fn is_new(tx: &Transaction<'_>, message: &Message) -> anyhow::Result<bool> {
+/// True once a message: the record commits with its effect, or not at all. A second delivery waits here for the first one's
+/// transaction.
+pub async fn is_new(tx: &Transaction<'_>, consumer: &str, message: &Message) -> anyhow::Result<bool> {
     let id = message.headers.as_ref().and_then(|headers| headers.get("Avouch-Id"));
     let id: Uuid = id.context("the message is none of Avouch's")?.as_str().parse()?;
-    Ok(tx.execute("insert into seen (message) values ($1) on conflict do nothing", &[&id]).await? == 1)
+    Ok(tx.query_one("select avouch.inbox_once($1, $2)", &[&consumer, &id]).await?.get(0))
 }
 
 /// After the effect, and only then.

@@ -105,7 +105,7 @@ impl Shop {
     async fn conclude(&mut self, message: &Message) -> anyhow::Result<()> {
         let Answer { order, reason } = serde_json::from_slice(&message.payload)?;
         let tx = self.database.transaction().await?;
-        if is_new(&tx, message).await? {
+        if is_new(&tx, "shop", message).await? {
             if message.subject.ends_with(".deducted") {
                 tx.execute("update orders set state = 'confirmed' where id = $1", &[&order]).await?;
             } else {

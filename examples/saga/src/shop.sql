@@ -12,5 +12,3 @@ create table orders (
   state    text not null default 'placed' check (state in ('placed', 'confirmed', 'cancelled')),
   reason   text                          -- why it was cancelled
 );
--- Messages whose effect is in these tables.
-create table seen (message uuid primary key);

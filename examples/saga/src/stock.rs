@@ -50,7 +50,7 @@ impl Stock {
     async fn answer(&mut self, message: &Message) -> anyhow::Result<()> {
         let Placed { order, item, quantity } = serde_json::from_slice(&message.payload)?;
         let tx = self.database.transaction().await?;
-        if is_new(&tx, message).await? {
+        if is_new(&tx, "stock", message).await? {
             let sql = "update items set quantity = quantity - $2 where name = $1 and quantity >= $2";
             let (topic, deducted, reason) = match tx.execute(sql, &[&item, &quantity]).await? {
                 1 => ("stock.deducted", quantity, None),

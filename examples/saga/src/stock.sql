@@ -9,5 +9,3 @@ create table answers (
   deducted int not null,                 -- 0: refused
   reason   text
 );
--- Messages whose effect is in these tables.
-create table seen (message uuid primary key);

@@ -105,6 +105,13 @@ impl Child {
         }
     }
 
+    /// Waits until this is in its log.
+    pub async fn has_said(&self, text: &str) {
+        while !fs::read_to_string(self.log()).is_ok_and(|log| log.contains(text)) {
+            sleep(POLL).await;
+        }
+    }
+
     /// Whether it was started and has ended by itself.
     pub fn has_ended(&self) -> bool {
         self.process.as_ref().is_some_and(Process::has_ended)

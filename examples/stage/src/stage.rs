@@ -22,7 +22,7 @@ const SHARDS: u16 = 4;
 /// Whether a service publishes messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outbox {
-    /// Its database has the schema `avouch`, and its role is an `avouch_producer`.
+    /// Its database has the schema `avouch`, and its role is an `avouch_producer` and an `avouch_consumer`.
     With,
     /// It only consumes.
     Without,
@@ -63,7 +63,7 @@ impl Stage {
         admin.batch_execute(&format!("create database {name} owner {name}")).await?;
         if outbox == Outbox::With {
             schema::install(&self.url_of_owner(name), SHARDS).await?;
-            let grant = format!("grant avouch_producer to {name}");
+            let grant = format!("grant avouch_producer, avouch_consumer to {name}");
             connect(&self.url_of_owner(name)).await?.batch_execute(&grant).await?;
             self.sources.push(name.to_owned());
         }
@@ -87,11 +87,14 @@ impl Stage {
         deploy(&self.config, plugin, args).await
     }
 
-    /// Starts `avouch run`, and waits until there is a stream to consume.
+    /// Starts `avouch run`, and waits until it serves all outboxes and there is a stream to consume.
     pub async fn start_runtime(&mut self) -> anyhow::Result<()> {
         self.runtime.start().await?;
         tokio::select! {
-            found = wait_for_stream(&self.jetstream) => found.map(drop),
+            found = async {
+                self.runtime.has_said("avouch runs").await;
+                wait_for_stream(&self.jetstream).await
+            } => found.map(drop),
             error = self.runtime.ended() => Err(error),
         }
     }
