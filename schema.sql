@@ -102,6 +102,9 @@ language sql immutable strict parallel safe set search_path = pg_catalog, pg_tem
   )
 $$;
 
+-- Where a row is found by its id, its state is compared with "is not distinct from": with "=", a partial index on that state
+-- would do too, and a plan that was made while the table was empty would go on walking all of it.
+
 -- -- Transactions in doubt --------------------------------------------------------------------------------------------
 create table if not exists avouch.tx (
   id         uuid primary key,
@@ -349,7 +352,7 @@ begin
   if new.tx_id is not null then
     -- Prepared, and refused unless its transaction still is. Counting it *updates* the transaction: whoever settles waits
     -- for this insert, and a settling in REPEATABLE READ that cannot see it fails with 40001 instead of stranding it.
-    update avouch.tx set messages = messages + 1 where id = new.tx_id and state = 'prepared';
+    update avouch.tx set messages = messages + 1 where id = new.tx_id and state is not distinct from 'prepared';
     if not found then
       raise exception 'transaction % takes no more messages: it is %', new.tx_id,
         coalesce((select state from avouch.tx where id = new.tx_id), 'unknown')
@@ -456,7 +459,7 @@ begin
   )
   update avouch.outbox o
   set state = 'ready', xact = pg_current_xact_id(), seq = released.seq, released_at = clock_timestamp()
-  from released where o.id = released.id and o.state = 'prepared';
+  from released where o.id = released.id and o.state is not distinct from 'prepared';
   update avouch.outbox o set state = 'cancelled', reason = 'the transaction ended in ' || outcome
   where o.tx_id = any (tx_ids) and o.state = 'prepared';
 end $$;
@@ -624,7 +627,7 @@ set search_path = pg_catalog, avouch, pg_temp set enable_seqscan = off as $$
 begin
   update avouch.outbox o
   set state = 'ready', xact = pg_current_xact_id(), generation = generation + 1, reason = null, released_at = clock_timestamp()
-  where o.id = resend.id and o.state = 'dead';
+  where o.id = resend.id and o.state is not distinct from 'dead';
   if not found then
     return false;
   end if;
@@ -644,7 +647,7 @@ begin
   with again as (
     update avouch.tx t
     set state = 'prepared', check_at = clock_timestamp(), unknowns = 0, checking_since = clock_timestamp(), verdict = null, reason = null
-    where t.id = any (ids) and t.state = 'in_doubt'
+    where t.id = any (ids) and t.state is not distinct from 'in_doubt'
     returning t.id
   ), noted as (
     insert into avouch.audit (action, subject) select 'recheck transaction', again.id::text from again

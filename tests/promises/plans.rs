@@ -145,3 +145,27 @@ async fn producers_sessions_use_indexes_though_the_tables_were_empty() {
         producer.query(scans, &[]).await.expect("is valid").iter().map(|row| (row.get(0), row.get(1))).collect();
     assert!(scanned.is_empty(), "read whole again and again: {scanned:?}");
 }
+
+/// A session that was there before the first row keeps the plans that it made then.
+#[tokio::test]
+async fn plans_made_on_empty_tables_find_rows_by_their_ids() {
+    let database = Database::create().await;
+    let client = database.client().await;
+    const TRANSACTIONS: i64 = 500;
+    let prepare = format!(
+        "do $$ declare t uuid; begin for n in 1..{TRANSACTIONS} loop t := avouch.prepare('c', '1 day', n::text); \
+         insert into avouch.outbox (tx_id, topic, key, payload) values (t, 'orders', n::text, 'x'); \
+         if n % 2 = 0 then perform avouch.commit(t); end if; end loop; end $$"
+    );
+    client.batch_execute(&prepare).await.expect("is valid");
+    let read = "select coalesce(sum(idx_tup_read), 0)::bigint from pg_stat_user_indexes where schemaname = 'avouch' \
+                and relname in ('tx', 'outbox') and indexrelname not like '%pkey'";
+    let by_id = "select idx_scan from pg_stat_user_indexes where indexrelname = 'tx_pkey'";
+    until("the statistics to have arrived", secs(30), async || {
+        let scans: i64 = client.query_one(by_id, &[]).await.expect("is valid").get(0);
+        (scans >= TRANSACTIONS).then_some(())
+    })
+    .await;
+    let read: i64 = client.query_one(read, &[]).await.expect("is valid").get(0);
+    assert!(read < TRANSACTIONS * 4, "{read} entries of other indexes were read for {TRANSACTIONS} transactions");
+}

@@ -1,6 +1,7 @@
 //! Whether settings make sense, each and together.
 
 use super::{Config, DEFAULT_STREAM};
+use crate::alarm;
 
 /// What cannot be, and what to write instead; nothing if all is fine.
 pub fn wrong(config: &Config) -> Vec<String> {

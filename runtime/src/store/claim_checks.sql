@@ -16,6 +16,6 @@ with due as (
 update avouch.tx t
 set check_at = clock_timestamp() + $3::bigint * interval '1 ms', checks = t.checks + 1
 from due
-where t.id = due.id and t.state = 'prepared'
+where t.id = due.id and t.state is not distinct from 'prepared'
 returning t.id, t.checker, t.ref, (extract(epoch from clock_timestamp() - t.created_at) * 1000)::bigint as age_ms,
           (extract(epoch from clock_timestamp() - t.checking_since) * 1000)::bigint as checking_ms, t.checks, t.unknowns, t.messages, t.check_at

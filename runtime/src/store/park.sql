@@ -3,4 +3,4 @@
 update avouch.tx t
 set state = 'in_doubt', verdict = said.reason, reason = said.reason, alarmed_at = null
 from unnest($1::uuid[], $2::timestamptz[], $3::text[]) as said (id, claimed_at, reason)
-where t.id = said.id and t.state = 'prepared' and t.check_at = said.claimed_at
+where t.id = said.id and t.state is not distinct from 'prepared' and t.check_at = said.claimed_at

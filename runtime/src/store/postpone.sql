@@ -3,4 +3,4 @@
 update avouch.tx t
 set check_at = clock_timestamp() + said.wait_ms * interval '1 ms', unknowns = t.unknowns + said.unknown, verdict = said.verdict
 from unnest($1::uuid[], $2::timestamptz[], $3::bigint[], $4::int[], $5::text[]) as said (id, claimed_at, wait_ms, unknown, verdict)
-where t.id = said.id and t.state = 'prepared' and t.check_at = said.claimed_at
+where t.id = said.id and t.state is not distinct from 'prepared' and t.check_at = said.claimed_at

@@ -14,4 +14,4 @@ with due as (
 update avouch.outbox o
 set xact = pg_current_xact_id(), seq = due.seq, not_before = null, released_at = clock_timestamp()
 from due
-where o.id = due.id and o.state = 'ready' and o.not_before is not null
+where o.id = due.id and o.state is not distinct from 'ready' and o.not_before is not null

@@ -1,7 +1,7 @@
 -- Transactions that a person must decide and that nobody was told of: this instance tells. $1 most rows.
 update avouch.tx t
 set alarmed_at = clock_timestamp()
-where t.state = 'in_doubt' and t.alarmed_at is null and t.id in (
+where t.state is not distinct from 'in_doubt' and t.id in (
   select u.id from avouch.tx u where u.state = 'in_doubt' and u.alarmed_at is null order by u.created_at limit $1 for update skip locked
 )
 returning t.id, t.checker, t.ref, t.reason
