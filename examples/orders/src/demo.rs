@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::books::{Evenness, balance};
 use crate::consumer::Consumer;
+use crate::provider::Provider;
 use crate::service::ATTEMPTS_MAX;
 use crate::shop::{Shop, Waiting};
 use crate::view::{Doors, FRAME, Picture, Screen, print};
@@ -68,6 +69,7 @@ struct Demo {
     service: Child,
     runtime: Child,
     shop: Shop,
+    _provider: Provider,
     servers: Servers,
     screen: Screen,
     opened: Instant,
@@ -86,9 +88,12 @@ impl Demo {
         let (servers, shop) = start_servers(home).await?;
         shop.install().await?;
         let config = home.dir.join("avouch.toml");
-        fs::write(&config, config_text(&servers)).with_context(|| format!("writing {}", config.display()))?;
-        // Half messages whose producer was killed are judged by this plugin.
+        let provider = Provider::start(&servers.database_url()).await?;
+        fs::write(&config, config_text(&servers, &provider))
+            .with_context(|| format!("writing {}", config.display()))?;
+        // Half messages whose producer was killed are judged by these plugins.
         deploy(&config, "order-check", &["--grant", "sql:orders", "--set", "abandoned_after_s=2"]).await?;
+        deploy(&config, "payment-http-check", &["--grant", "http:payments"]).await?;
         let mut runtime = Child::runtime(&home.dir, &config)?;
         runtime.start().await?;
         let nats_url = servers.nats_url();
@@ -107,6 +112,7 @@ impl Demo {
             service,
             runtime,
             shop,
+            _provider: provider,
             servers,
             screen,
             opened: Instant::now(),
@@ -290,16 +296,18 @@ async fn start_servers(home: &Home) -> anyhow::Result<(Servers, Shop)> {
     Ok((servers, shop))
 }
 
-fn config_text(servers: &Servers) -> String {
+fn config_text(servers: &Servers, provider: &Provider) -> String {
     format!(
         "# Written by the demo, for `avouch run` and `avouch status`.\n\
          [source.main]\nurl = \"{}\"\n\n[nats]\nurl = \"{}\"\n\n[log]\nform = \"human\"\n\n\
-         # What the plugin order-check is granted, and that its word counts at once.\n\
-         [binding.sql.orders]\nurl = \"{}\"\n\n[checker.order-check]\nrollback_after_ms = 0\n\n\
+         # What the plugins are granted, and that their word counts at once.\n\
+         [binding.sql.orders]\nurl = \"{}\"\n\n[binding.http.payments]\norigin = \"http://{}\"\n\n\
+         [checker.order-check]\nrollback_after_ms = 0\n\n[checker.payment-http-check]\nrollback_after_ms = 0\n\n\
          [checkback]\nin_progress_ms = 500\n",
         servers.runtime_url(),
         servers.nats_url(),
-        servers.database_url().replacen("postgres@", "order_checker@", 1)
+        servers.database_url().replacen("postgres@", "order_checker@", 1),
+        provider.address
     )
 }
 

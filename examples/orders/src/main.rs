@@ -4,6 +4,7 @@ mod books;
 mod facts;
 
 mod consumer;
+mod provider;
 mod service;
 mod shop;
 
