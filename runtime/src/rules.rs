@@ -168,23 +168,23 @@ impl Rules {
     }
 
     /// Asks this plugin.
-    pub async fn ask(&self, plugin: &Plugin, tx: &Transaction) -> Answer {
-        self.run(plugin, &Check(tx)).await
+    pub fn ask(&self, plugin: &Plugin, tx: &Transaction) -> impl Future<Output = Answer> + Send {
+        self.run(plugin, Check(tx))
     }
 
     /// What makes this message the same piece of work as another, for this consumer.
     pub async fn identify(&self, plugin: &Plugin, consumer: &str, message: &Message) -> Answer<Identity> {
-        self.run(plugin, &Identify(consumer, message)).await
+        self.run(plugin, Identify(consumer, message)).await
     }
 
     /// What this consumer does with the message, given what is recorded.
     pub async fn decide(&self, plugin: &Plugin, consumer: &str, message: &Message, seen: &Seen) -> Answer<Decision> {
-        self.run(plugin, &Decide(consumer, message, seen)).await
+        self.run(plugin, Decide(consumer, message, seen)).await
     }
 
-    async fn run<C: Call>(&self, plugin: &Plugin, call: &C) -> Answer<C::Answer> {
+    async fn run<C: Call>(&self, plugin: &Plugin, call: C) -> Answer<C::Answer> {
         let turn = turn(plugin.room(), &self.calls).await;
-        self.run_now(plugin, call, turn).await
+        self.run_now(plugin, &call, turn).await
     }
 
     async fn run_now<C: Call>(&self, plugin: &Plugin, call: &C, turn: Option<Turn<'_>>) -> Answer<C::Answer> {

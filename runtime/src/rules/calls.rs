@@ -32,6 +32,10 @@ pub trait Call: Sync {
         store: &mut Store<State>,
         instance: &Self::Instance,
     ) -> impl Future<Output = wasmtime::Result<Result<Self::Answer, RuleError>>> + Send;
+    /// The answer with its texts cut to what is kept.
+    fn bounded(answer: Self::Answer) -> Self::Answer {
+        answer
+    }
 }
 
 /// Did this transaction happen?
@@ -47,20 +51,27 @@ impl Call for Check<'_> {
         plugin.check_back.as_ref()
     }
 
-    async fn instantiate(pre: &Self::Pre, store: &mut Store<State>) -> wasmtime::Result<Self::Instance> {
-        pre.instantiate_async(store).await
+    // Not async functions of their own: each would move the call's state once more.
+    fn instantiate(
+        pre: &Self::Pre,
+        store: &mut Store<State>,
+    ) -> impl Future<Output = wasmtime::Result<Self::Instance>> + Send {
+        pre.instantiate_async(store)
     }
 
-    async fn call(
+    fn call(
         &self,
         store: &mut Store<State>,
         instance: &Self::Instance,
-    ) -> wasmtime::Result<Result<Verdict, RuleError>> {
-        let answer = instance.avouch_rules_check_back().call_check(store, self.0).await?;
-        Ok(answer.map(|verdict| match verdict {
+    ) -> impl Future<Output = wasmtime::Result<Result<Verdict, RuleError>>> + Send {
+        instance.avouch_rules_check_back().call_check(store, self.0)
+    }
+
+    fn bounded(verdict: Verdict) -> Verdict {
+        match verdict {
             Verdict::Rollback(why) => Verdict::Rollback(bounded(why)),
             other => other,
-        }))
+        }
     }
 }
 
@@ -112,12 +123,15 @@ impl Call for Decide<'_> {
         store: &mut Store<State>,
         instance: &Self::Instance,
     ) -> wasmtime::Result<Result<Decision, RuleError>> {
-        let answer = instance.avouch_rules_idempotency().call_decide(store, self.0, self.1, self.2).await?;
-        Ok(answer.map(|decision| match decision {
+        instance.avouch_rules_idempotency().call_decide(store, self.0, self.1, self.2).await
+    }
+
+    fn bounded(decision: Decision) -> Decision {
+        match decision {
             Decision::Skip(why) => Decision::Skip(bounded(why)),
             Decision::Reject(why) => Decision::Reject(bounded(why)),
             Decision::Conflict(why) => Decision::Conflict(bounded(why)),
             other => other,
-        }))
+        }
     }
 }

@@ -46,7 +46,7 @@ struct Clock {
 }
 
 /// While it lives, the clock ticks.
-pub struct Ticking(Arc<Clock>);
+pub struct Ticking<'a>(&'a Clock);
 
 impl Host {
     /// `compiler` is the `avouch` binary: compiling runs in a child of it.
@@ -71,11 +71,11 @@ impl Host {
     }
 
     /// Lets the clock tick until the result is dropped.
-    pub fn ticking(&self) -> Ticking {
+    pub fn ticking(&self) -> Ticking<'_> {
         if self.clock.running.fetch_add(1, Ordering::AcqRel) == 0 {
             self.clock.thread.unpark();
         }
-        Ticking(Arc::clone(&self.clock))
+        Ticking(&self.clock)
     }
 
     /// Native code of a component, from the cache or from a child that compiles it. Minutes of work are the child's.
@@ -245,7 +245,7 @@ impl Clock {
     }
 }
 
-impl Drop for Ticking {
+impl Drop for Ticking<'_> {
     fn drop(&mut self) {
         self.0.running.fetch_sub(1, Ordering::AcqRel);
     }

@@ -290,7 +290,7 @@ impl Plugin {
                 if calls < config.reuse_calls_max {
                     rule.warm.lock().unwrap_or_else(PoisonError::into_inner).push(Warm { store, instance, calls });
                 }
-                answer.map_err(|e| match e {
+                answer.map(C::bounded).map_err(|e| match e {
                     RuleError::Transient(why) => Fault::Transient(bounded(why)),
                     RuleError::Permanent(why) => Fault::Permanent(bounded(why)),
                     RuleError::Denied(why) => Fault::Broken(bounded(format!("denied: {why}"))),
