@@ -41,7 +41,9 @@ grant usage on schema avouch to avouch_producer, avouch_consumer, avouch_runtime
 create table if not exists avouch.meta (
   only_row boolean primary key default true constraint meta_one_row check (only_row),
   version  int not null,
-  shards   int not null constraint meta_shards_range check (shards between 1 and 1024)
+  shards   int not null constraint meta_shards_range check (shards between 1 and 1024),
+  id       uuid not null default gen_random_uuid(),  -- of this installation, among others that share a broker
+  consumers int not null default 0            -- raised by each change of who must have a message: marks are checked against it
 );
 
 do $$
@@ -155,6 +157,7 @@ create table if not exists avouch.outbox (
   headers       jsonb,
   dedup_key     text,
   reason        text,                         -- why it is dead, discarded or cancelled
+  awaiting      int[],                        -- required consumers without a receipt, set when it is sent; null: nobody
   -- Each row is updated at least once: its second version finds room beside the first, without a page split.
   constraint outbox_pkey primary key (id) with (fillfactor = 50)
 );
@@ -163,6 +166,8 @@ create index if not exists outbox_ready on avouch.outbox (shard, seq) where stat
 create index if not exists outbox_delayed on avouch.outbox (not_before) where state = 'ready' and not_before is not null;
 create index if not exists outbox_prepared on avouch.outbox (tx_id, seq) where state = 'prepared';
 create index if not exists outbox_dead on avouch.outbox (seq) where state = 'dead';
+-- What consumers have not finished: by the place that the broker and its consumers speak of.
+create index if not exists outbox_awaited on avouch.outbox (stream, stream_seq) where awaiting is not null;
 -- An outbox lives by its youngest rows: look at it often, so that dead index entries never pile up at the head.
 alter table avouch.outbox set (
   autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_insert_scale_factor = 0.05,
@@ -189,8 +194,46 @@ create table if not exists avouch.consumer (
   attempts_max   int not null,
   retry_first_ms int not null,                -- the first pause after a failure; it doubles
   retry_max_ms   int not null,
+  stream         text,                        -- where its durable is; null: it has none
+  topics         text[] not null default '{}',  -- as in subjects: orders.created, payments.*, stock.>
+  is_required    boolean not null default false,  -- messages of these topics wait for its receipt
+  receipt        text not null default 'ack'  -- what counts as one
+                 constraint consumer_receipt_known check (receipt in ('inbox', 'ack')),
+  trust_settled  boolean not null default false,  -- what the broker has settled counts, though nobody saw the ack
+  deadline_ms    int not null default 60000,  -- a receipt is missed no sooner than this after the message was sent
+  generations_max int not null default 3,     -- how often a message is sent again because of it
+  start_seq      bigint,                      -- of its stream: nothing before it is required
+  changed_at     timestamptz not null default clock_timestamp(),  -- when it was last made or unmade to be waited for
   created_at     timestamptz not null default clock_timestamp()
 );
+
+-- Receipts that are not known by a place in the stream: what the gate answered about other messages of a key, and what consumers
+-- confirmed. A queue: each is applied within a second, and then deleted.
+create table if not exists avouch.receipt (
+  id         bigint generated always as identity primary key,
+  consumer   int not null,
+  message_id uuid not null,
+  dead       text,                            -- why it will never be done; null: it is done
+  created_at timestamptz not null default clock_timestamp()
+);
+
+-- What is done about a message that one consumer lacks, or has given up.
+create table if not exists avouch.recovery (
+  message_id uuid not null,
+  consumer   int not null,
+  state      text not null                    -- pending: to be sent again, to this consumer alone; sent; dead
+             constraint recovery_state_known check (state in ('pending', 'sent', 'dead')),
+  generation int not null default 0,          -- the message's, for Nats-Msg-Id
+  tries      int not null default 0,          -- how often it was sent again; losses of the broker are not counted
+  reason     text,
+  stream     int,                             -- avouch.stream, once it is sent
+  stream_seq bigint,
+  changed_at timestamptz not null default clock_timestamp(),
+  constraint recovery_pkey primary key (message_id, consumer)
+) with (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_insert_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 1);
+create index if not exists recovery_pending on avouch.recovery (changed_at) where state = 'pending';
+create index if not exists recovery_sent on avouch.recovery (consumer, stream, stream_seq) where state = 'sent';
+create index if not exists recovery_dead on avouch.recovery (consumer, changed_at) where state = 'dead';
 
 -- Tokens grow over all records: a store that keeps the greatest one that it saw refuses whoever was overtaken.
 create sequence if not exists avouch.inbox_token as bigint cache 1;
@@ -249,9 +292,9 @@ create table if not exists avouch.stream (
   constraint stream_incarnation unique (name, incarnation)
 );
 
--- What is held: a paused topic or key, or a key parked behind its dead message.
+-- What is held: a paused topic, key or consumer, or a key parked behind its dead message.
 create table if not exists avouch.hold (
-  kind       text not null constraint hold_kind_known check (kind in ('topic', 'key')),
+  kind       text not null constraint hold_kind_known check (kind in ('topic', 'key', 'consumer')),
   name       text not null,
   message_id uuid,                            -- the dead message that parked the key; null: an operator's pause
   reason     text,
@@ -411,6 +454,23 @@ end $$;
 
 create or replace trigger ring_deployments after insert on avouch.deployment for each statement
   execute function avouch.ring_deployments();
+
+-- Who must have a message has changed: marks that were made without knowing it touch nothing, and the relays learn it.
+create or replace function avouch.ring_consumers() returns trigger language plpgsql security definer
+set search_path = pg_catalog, avouch, pg_temp as $$
+begin
+  new.changed_at := clock_timestamp();
+  update avouch.meta set consumers = consumers + 1;
+  perform pg_notify('avouch_doorbell', 'holds');
+  return new;
+end $$;
+
+-- After: a before trigger would fire for what turns out to be an update.
+create or replace trigger ring_new_consumer after insert on avouch.consumer for each row
+  when (new.is_required) execute function avouch.ring_consumers();
+create or replace trigger ring_consumer before update on avouch.consumer for each row
+  when ((old.stream, old.topics, old.is_required) is distinct from (new.stream, new.topics, new.is_required))
+  execute function avouch.ring_consumers();
 
 create or replace trigger ring_holds after insert or delete on avouch.hold for each statement
   execute function avouch.ring_holds();
@@ -577,24 +637,25 @@ begin
   return query select unnest(moved);
 end $$;
 
--- Discards a message that was not sent yet. Returns false if it was sent, or never was. (One that is in flight at this very
+-- Discards a message that was not sent yet, or is dead. Returns false if it is neither. (One that is in flight at this very
 -- moment may still arrive.) Granted to operators; grant it to a producer that may discard any message.
 create or replace function avouch.discard(id uuid, reason text default null)
 returns boolean language plpgsql security definer
 set search_path = pg_catalog, avouch, pg_temp set enable_seqscan = off as $$
 begin
-  update avouch.outbox o set state = 'discarded', reason = discard.reason
+  update avouch.outbox o set state = 'discarded', reason = discard.reason, awaiting = null
   where o.id = discard.id and o.state in ('ready', 'prepared', 'dead');
   if not found then
     return false;
   end if;
   delete from avouch.hold h where h.message_id = discard.id;
+  delete from avouch.recovery r where r.message_id = discard.id;
   insert into avouch.audit (action, subject, detail) values ('discard', discard.id::text, discard.reason);
   return true;
 end $$;
 
 -- -- What operators call ----------------------------------------------------------------------------------------------
--- Pauses a topic or a key: its messages wait, in order, until avouch.resume. Repeating it changes the reason.
+-- Pauses a topic, a key or a consumer: messages wait, in order, until avouch.resume. Repeating it changes the reason.
 create or replace function avouch.pause(kind text, name text, reason text default null)
 returns void language plpgsql security definer
 set search_path = pg_catalog, avouch, pg_temp set enable_seqscan = off as $$
@@ -605,7 +666,7 @@ begin
   insert into avouch.audit (action, subject, detail) values ('pause', pause.kind || ' ' || pause.name, pause.reason);
 end $$;
 
--- Resumes a paused topic or key. A key parked behind a dead message goes on after avouch.resend or avouch.discard of it.
+-- Resumes a paused topic, key or consumer. A key parked behind a dead message goes on after avouch.resend or avouch.discard of it.
 -- Returns false if it was not paused.
 create or replace function avouch.resume(kind text, name text)
 returns boolean language plpgsql security definer
@@ -619,12 +680,26 @@ begin
   return true;
 end $$;
 
--- Sends a dead message again, as the next generation, at its old place in the order of its key. Returns false if it is
--- not dead.
+-- Sends a dead message again, as the next generation: to the consumers for which it is dead, or, if it was never sent, at its
+-- old place in the order of its key. Returns false if it is not dead.
 create or replace function avouch.resend(id uuid)
 returns boolean language plpgsql security definer
 set search_path = pg_catalog, avouch, pg_temp set enable_seqscan = off as $$
 begin
+  update avouch.outbox o set state = 'sent', reason = null
+  where o.id = resend.id and o.state is not distinct from 'dead' and o.awaiting is not null;
+  if found then
+    -- What a consumer's record holds against it is lifted: sending it again would be answered reject.
+    update avouch.inbox i
+    set state = 'waiting', revision = i.revision + 1, attempts = 0, until = clock_timestamp(), reason = null, changed_at = clock_timestamp()
+    from avouch.recovery r
+    where r.message_id = resend.id and r.state is not distinct from 'dead'
+      and i.consumer = r.consumer and i.key = resend.id::text and i.state in ('rejected', 'parked');
+    update avouch.recovery r set state = 'pending', tries = 0, changed_at = clock_timestamp()
+    where r.message_id = resend.id and r.state is not distinct from 'dead';
+    insert into avouch.audit (action, subject) values ('resend', resend.id::text);
+    return true;
+  end if;
   update avouch.outbox o
   set state = 'ready', xact = pg_current_xact_id(), generation = generation + 1, reason = null, released_at = clock_timestamp()
   where o.id = resend.id and o.state is not distinct from 'dead';
@@ -635,6 +710,55 @@ begin
   insert into avouch.audit (action, subject) values ('resend', resend.id::text);
   -- Its place is below what the relay still looks at, so the relay is told to look at everything.
   perform pg_notify('avouch_doorbell', 'rescan');
+  return true;
+end $$;
+
+-- Sends these messages once more to one consumer alone: also what it has finished. Whoever asks the gate is told that it was done,
+-- unless its record is forgotten (forget). Returns the ids that will be sent.
+create or replace function avouch.replay(consumer text, ids uuid[], forget boolean default false)
+returns setof uuid language plpgsql security definer
+set search_path = pg_catalog, avouch, pg_temp set enable_seqscan = off as $$
+declare
+  who avouch.consumer := avouch.consumer_of(replay.consumer);
+begin
+  if who.stream is null then
+    raise exception 'consumer % has no topics: nothing can be sent to it', replay.consumer
+      using errcode = 'object_not_in_prerequisite_state', hint = 'give it topics in its section of the configuration';
+  end if;
+  if forget then
+    delete from avouch.inbox i where i.consumer = who.id and i.key = any (ids::text[]) and i.state in ('done', 'rejected', 'parked');
+  end if;
+  return query
+  with again as (
+    update avouch.outbox o
+    set state = 'sent', reason = null,
+        awaiting = case when not who.is_required or who.id = any (o.awaiting) then o.awaiting else coalesce(o.awaiting, '{}') || who.id end
+    where o.id = any (ids) and o.stream is not null and o.state in ('sent', 'consumed', 'dead')
+    returning o.id
+  ), asked as (
+    insert into avouch.recovery (message_id, consumer, state, reason)
+    select again.id, who.id, 'pending', 'replayed' from again
+    on conflict on constraint recovery_pkey do update
+    set state = 'pending', reason = 'replayed', tries = 0, changed_at = clock_timestamp()
+  ), noted as (
+    insert into avouch.audit (action, subject, detail) select 'replay', again.id::text, replay.consumer from again
+  )
+  select again.id from again;
+end $$;
+
+-- Nobody waits for this consumer any more: what waited for it alone is consumed, soon. Returns false if it was not waited for.
+create or replace function avouch.remove_consumer(consumer text, reason text default null)
+returns boolean language plpgsql security definer
+set search_path = pg_catalog, avouch, pg_temp as $$
+declare
+  who avouch.consumer := avouch.consumer_of(remove_consumer.consumer);
+begin
+  update avouch.consumer c set stream = null, topics = '{}', is_required = false, start_seq = null
+  where c.id = who.id and (c.stream is not null or c.is_required);
+  if not found then
+    return false;
+  end if;
+  insert into avouch.audit (action, subject, detail) values ('remove consumer', remove_consumer.consumer, remove_consumer.reason);
   return true;
 end $$;
 
@@ -667,6 +791,25 @@ begin
       hint = format('add [consumer.%s] to the configuration of avouch run, and start it once', consumer);
   end if;
   return who;
+end $$;
+
+-- A receipt that is not found by the message's id in the inbox: it is recorded under another key, or its consumer has said so.
+create or replace function avouch.tell(who avouch.consumer, key text, message_id uuid, dead text default null)
+returns void language plpgsql security definer set search_path = pg_catalog, avouch, pg_temp as $$
+begin
+  if who.is_required and message_id is not null and key is distinct from message_id::text then
+    insert into avouch.receipt (consumer, message_id, dead) values (who.id, tell.message_id, tell.dead);
+  end if;
+end $$;
+
+-- Receipts by message: done, or dead for this consumer, with the reason. Returns for each whether its consumer is waited for.
+create or replace function avouch.confirm(consumer text, id uuid, dead text default null)
+returns boolean language plpgsql security definer set search_path = pg_catalog, avouch, pg_temp as $$
+declare
+  who avouch.consumer := avouch.consumer_of(confirm.consumer);
+begin
+  perform avouch.tell(who, null, confirm.id, confirm.dead);
+  return who.is_required;
 end $$;
 
 -- Once per consumer and message, in the consumer's own transaction: true if this transaction is to make the effect, which then
@@ -746,6 +889,7 @@ begin
     decision := 'conflict';
     reason := format('key %s was recorded for message %s with fingerprint %s, and this one has %s', inbox_begin.key, seen.message_id,
       seen.fingerprint, inbox_begin.fingerprint);
+    perform avouch.tell(who, inbox_begin.key, inbox_begin.message_id, reason);
     return;
   elsif seen.state in ('running', 'waiting') and (seen.until > at or is_older and not is_judged) then
     decision := 'busy';
@@ -759,10 +903,12 @@ begin
     decision := case when is_older then 'skip' else 'done' end;
     result := case when not is_older then seen.result end;
     reason := case when is_older then format('version %s is older than %s, which is done', inbox_begin.version, seen.version) end;
+    perform avouch.tell(who, inbox_begin.key, inbox_begin.message_id);
     return;
   elsif not is_newer and seen.state in ('rejected', 'parked') then
     decision := 'reject';
     reason := seen.reason;
+    perform avouch.tell(who, inbox_begin.key, inbox_begin.message_id, reason);
     return;
   elsif seen.state = 'running' and who.takeover = 'park' then
     update avouch.inbox i
@@ -770,6 +916,7 @@ begin
         reason = format('the lease of attempt %s ended without a word: whether it had its effect is not known', seen.attempts)
     where i.consumer = who.id and i.key = inbox_begin.key returning i.reason into inbox_begin.reason;
     decision := 'reject';
+    perform avouch.tell(who, inbox_begin.key, inbox_begin.message_id, reason);
     return;
   elsif not is_newer and seen.attempts >= who.attempts_max then
     update avouch.inbox i
@@ -777,6 +924,7 @@ begin
         reason = format('%s attempts ended without a word', seen.attempts)
     where i.consumer = who.id and i.key = inbox_begin.key returning i.reason into inbox_begin.reason;
     decision := 'reject';
+    perform avouch.tell(who, inbox_begin.key, inbox_begin.message_id, reason);
     return;
   elsif is_judged then
     decision := 'ask';
@@ -818,13 +966,19 @@ end $$;
 create or replace function avouch.inbox_complete(consumer text, key text, token bigint, result text default null)
 returns boolean language plpgsql security definer set search_path = pg_catalog, avouch, pg_temp set enable_seqscan = off as $$
 declare
-  who int := (avouch.consumer_of(inbox_complete.consumer)).id;
+  who avouch.consumer := avouch.consumer_of(inbox_complete.consumer);
+  message uuid;
 begin
   update avouch.inbox i
   set state = 'done', revision = i.revision + 1, until = null, result = inbox_complete.result, reason = null, changed_at = clock_timestamp()
-  where i.consumer = who and i.key = inbox_complete.key and i.token = inbox_complete.token and i.state = 'running';
+  where i.consumer = who.id and i.key = inbox_complete.key and i.token = inbox_complete.token and i.state = 'running'
+  returning i.message_id into message;
+  if found then
+    perform avouch.tell(who, inbox_complete.key, message);
+    return true;
+  end if;
   -- Its first answer may have been lost.
-  return found or exists (select from avouch.inbox i where i.consumer = who and i.key = inbox_complete.key
+  return exists (select from avouch.inbox i where i.consumer = who.id and i.key = inbox_complete.key
     and i.token = inbox_complete.token and i.state = 'done');
 end $$;
 
@@ -835,6 +989,8 @@ create or replace function avouch.inbox_fail(
 ) language plpgsql security definer set search_path = pg_catalog, avouch, pg_temp set enable_seqscan = off as $$
 declare
   who avouch.consumer := avouch.consumer_of(inbox_fail.consumer);
+  message uuid;
+  final text;
 begin
   update avouch.inbox i
   set state = case when permanent or i.attempts >= who.attempts_max then 'rejected' else 'waiting' end,
@@ -843,8 +999,11 @@ begin
         + coalesce(inbox_fail.retry_after, least(who.retry_max_ms, who.retry_first_ms * 2.0 ^ least(i.attempts - 1, 40)) * interval '1 ms') end,
       reason = case when permanent then inbox_fail.reason else format('attempt %s: %s', i.attempts, inbox_fail.reason) end
   where i.consumer = who.id and i.key = inbox_fail.key and i.token = inbox_fail.token and i.state = 'running'
-  returning i.state, ceil(extract(epoch from i.until - clock_timestamp()) * 1000) into inbox_fail.state, inbox_fail.retry_after_ms;
-  if inbox_fail.state is null then
+  returning i.state, ceil(extract(epoch from i.until - clock_timestamp()) * 1000), i.message_id, i.reason
+  into inbox_fail.state, inbox_fail.retry_after_ms, message, final;
+  if inbox_fail.state = 'rejected' then
+    perform avouch.tell(who, inbox_fail.key, message, final);
+  elsif inbox_fail.state is null then
     -- Its first answer may have been lost.
     select i.state, greatest(0, ceil(extract(epoch from i.until - clock_timestamp()) * 1000)) into inbox_fail.state, inbox_fail.retry_after_ms
     from avouch.inbox i
@@ -866,12 +1025,13 @@ begin
   return case when found then (extract(epoch from lease) * 1000)::bigint end;
 end $$;
 
--- What a person decides about a parked or rejected record: retry (it runs again from the first attempt) or done (it counts as
--- done). Returns false if it is neither.
+-- What a person decides about a parked or rejected record: retry (it runs again from the first attempt, and its message is sent
+-- again if it is dead) or done (it counts as done). Returns false if it is neither.
 create or replace function avouch.inbox_decide(consumer text, key text, outcome text, reason text default null)
 returns boolean language plpgsql security definer set search_path = pg_catalog, avouch, pg_temp set enable_seqscan = off as $$
 declare
-  who int := (avouch.consumer_of(inbox_decide.consumer)).id;
+  who avouch.consumer := avouch.consumer_of(inbox_decide.consumer);
+  message uuid;
 begin
   if outcome not in ('retry', 'done') then
     raise exception 'outcome %: write retry or done', outcome using errcode = 'invalid_parameter_value';
@@ -879,12 +1039,19 @@ begin
   update avouch.inbox i
   set state = case outcome when 'retry' then 'waiting' else 'done' end, revision = i.revision + 1, attempts = 0,
       until = case outcome when 'retry' then clock_timestamp() end, reason = inbox_decide.reason, changed_at = clock_timestamp()
-  where i.consumer = who and i.key = inbox_decide.key and i.state in ('parked', 'rejected');
+  where i.consumer = who.id and i.key = inbox_decide.key and i.state in ('parked', 'rejected')
+  returning i.message_id into message;
   if found then
+    if outcome = 'retry' then
+      perform avouch.resend(message);
+    else
+      perform avouch.tell(who, inbox_decide.key, message);
+    end if;
     insert into avouch.audit (action, subject, detail)
     values ('inbox ' || outcome, inbox_decide.consumer || ' ' || inbox_decide.key, inbox_decide.reason);
+    return true;
   end if;
-  return found;
+  return false;
 end $$;
 
 -- -- Grants -----------------------------------------------------------------------------------------------------------
@@ -899,7 +1066,7 @@ grant execute on function
   to avouch_producer, avouch_runtime;
 
 grant execute on function
-  avouch.inbox_once(text, uuid, text), avouch.inbox_begin(text, text, text, bigint, uuid, interval, boolean),
+  avouch.confirm(text, uuid, text), avouch.inbox_once(text, uuid, text), avouch.inbox_begin(text, text, text, bigint, uuid, interval, boolean),
   avouch.inbox_claim(text, text, int, text, bigint, uuid, interval),
   avouch.inbox_complete(text, text, bigint, text), avouch.inbox_fail(text, text, bigint, text, boolean, interval),
   avouch.inbox_renew(text, text, bigint, interval)
@@ -914,14 +1081,16 @@ grant update, delete on avouch.tx to avouch_runtime;
 grant insert (id, checker, ref, check_at) on avouch.tx to avouch_runtime;
 grant insert (tx_id, topic, key, payload, payload_bytes, headers, not_before, release_on, dedup_key)
   on avouch.outbox to avouch_runtime;
-grant delete on avouch.dedup, avouch.plugin_log, avouch.inbox to avouch_runtime;
+grant delete on avouch.dedup, avouch.plugin_log, avouch.inbox, avouch.receipt to avouch_runtime;
+grant insert, update, delete on avouch.recovery to avouch_runtime;
 grant insert, update on avouch.consumer to avouch_runtime;
 grant insert, update, delete on avouch.instance, avouch.hold to avouch_runtime;
 grant update on avouch.shard to avouch_runtime;
 grant insert on avouch.stream, avouch.audit, avouch.plugin, avouch.deployment, avouch.plugin_log to avouch_runtime;
 grant execute on function
   avouch.settle(uuid[], text, text, text[]), avouch.recheck(uuid[]), avouch.discard(uuid, text), avouch.pause(text, text, text), avouch.resume(text, text),
-  avouch.resend(uuid), avouch.inbox_decide(text, text, text, text)
+  avouch.resend(uuid), avouch.replay(text, uuid[], boolean), avouch.remove_consumer(text, text),
+  avouch.inbox_decide(text, text, text, text)
   to avouch_runtime;
 
 commit;

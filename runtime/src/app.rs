@@ -16,6 +16,8 @@ use crate::control::{self, Control};
 use crate::deployments::Deployments;
 use crate::doorbell::{Doorbell, Mode};
 use crate::inbox::{self, Desk, Inbox};
+use crate::receipts::{self, Receipts};
+use crate::recovery::Recovery;
 use crate::relay::{Parts, Relay};
 use crate::rules::Rules;
 use crate::shards::{Progress, Shards};
@@ -83,7 +85,7 @@ async fn start_source(
     let store = Arc::new(Store::new(source, &format!("avouch {instance}"), plans)?);
     until_it_answers(name, async || serve_schema(&store).await).await?;
     // In every database, for `avouch.inbox_once`: whoever asks over NATS is answered by the served one.
-    let consumers = inbox::consumers(&config.consumer);
+    let consumers = inbox::consumers(&config.consumer, &config.streams()[0].0);
     if !consumers.is_empty() {
         until_it_answers(name, async || store.consumers(&consumers).await).await?;
     }
@@ -91,7 +93,8 @@ async fn start_source(
         until_it_answers(name, async || Doorbell::start(&config.doorbell, store.target().clone(), stop.clone()).await)
             .await?;
     let (broker, replies) = Broker::connect(&config.nats, &format!("avouch {instance}")).await?;
-    let streams: Vec<_> = config.streams().iter().map(|(name, c)| broker.stream(name, c)).collect();
+    let streams: Vec<_> =
+        config.streams().iter().map(|(name, c)| broker.stream(name, c, config.consumers_of(name))).collect();
     let (progress, watched) = watch::channel(Progress::default());
     let (shards, ownership) = Shards::new(&config.shards, &instance, Arc::clone(&store), watched);
     let upkeep = Upkeep::new(config.upkeep.clone(), Arc::clone(&store), streams.clone(), config.inbox.keep_hours);
@@ -121,6 +124,18 @@ async fn start_source(
             running.spawn(inbox.run(stop.clone()));
         }
     }
+    let parts = receipts::Parts {
+        store: Arc::clone(&store),
+        streams: streams.clone(),
+        durables: config.durables(),
+        events: broker.events(&config.receipts.events_stream),
+        ownership: ownership.clone(),
+        alarms: alarms.clone(),
+    };
+    running.spawn(Receipts::new(config.receipts.clone(), parts).run(stop.clone()));
+    let (resent, seen) = (streams.clone(), ownership.clone());
+    let recovery = Recovery::new(config.recovery.clone(), Arc::clone(&store), resent, seen, alarms.clone());
+    running.spawn(recovery.run(stop.clone()));
     let parts = Parts { store, broker, replies, streams, topics, doorbell, ownership, progress, alarms };
     let relay = Relay::new(config.relay.clone(), parts);
     running.spawn(upkeep.run(stop.clone()));

@@ -1,5 +1,7 @@
 //! Everything Avouch asks of NATS. The only code that knows its client.
 
+pub mod durables;
+pub mod events;
 pub mod service;
 pub mod streams;
 
@@ -15,6 +17,8 @@ use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 use tokio::sync::watch;
 
+pub use self::durables::{Durable, Progress};
+pub use self::events::{AckEvent, Events, Fate};
 pub use self::service::{Request, Service};
 pub use self::streams::Stream;
 use crate::lifecycle::{Answer, read_answer};
@@ -200,9 +204,14 @@ impl Broker {
         self.connected.clone()
     }
 
-    /// A stream of this broker.
-    pub fn stream(&self, name: &str, config: &streams::Config) -> Stream {
-        Stream::new(name, config, self.jetstream.clone())
+    /// A stream of this broker, with a subject space for what is sent again to each of these consumers.
+    pub fn stream(&self, name: &str, config: &streams::Config, consumers: Vec<String>) -> Stream {
+        Stream::new(name, config, consumers, self.jetstream.clone())
+    }
+
+    /// What the broker tells of acknowledgements, kept in a stream of this name.
+    pub fn events(&self, name: &str) -> Events {
+        Events::new(name, self.jetstream.clone())
     }
 
     /// Answers requests to these subjects, together with every other instance that does.

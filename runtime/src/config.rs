@@ -4,6 +4,7 @@ mod checks;
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 use figment::Figment;
 use figment::error::{Actual, Kind};
@@ -11,7 +12,8 @@ use figment::providers::{Env, Format, Toml};
 use serde::Deserialize;
 
 use crate::{
-    alarm, broker, checkback, control, doorbell, exporter, inbox, logs, relay, rules, shards, store, topics, upkeep,
+    alarm, broker, checkback, control, doorbell, exporter, inbox, logs, receipts, recovery, relay, rules, shards,
+    store, topics, upkeep,
 };
 
 /// Everything that can be configured.
@@ -54,6 +56,10 @@ pub struct Config {
     pub inbox: inbox::Config,
     /// What single consumers do.
     pub consumer: BTreeMap<String, inbox::ConsumerConfig>,
+    /// Following messages until their consumers are done.
+    pub receipts: receipts::Config,
+    /// Sending again what a consumer missed.
+    pub recovery: recovery::Config,
     /// Metrics.
     pub metrics: exporter::Config,
     /// Logging.
@@ -86,6 +92,8 @@ impl Default for Config {
             alarm: Vec::new(),
             inbox: inbox::Config::default(),
             consumer: BTreeMap::new(),
+            receipts: receipts::Config::default(),
+            recovery: recovery::Config::default(),
             metrics: exporter::Config::default(),
             log: logs::Config::default(),
             instance_name: None,
@@ -154,6 +162,19 @@ impl Config {
         streams
     }
 
+    /// The consumers that have a durable in this stream.
+    pub fn consumers_of(&self, stream: &str) -> Vec<String> {
+        let default = self.streams()[0].0.clone();
+        let has = |c: &inbox::ConsumerConfig| !c.topics.is_empty() && c.stream.as_ref().unwrap_or(&default) == stream;
+        self.consumer.iter().filter(|(_, c)| has(c)).map(|(name, _)| name.clone()).collect()
+    }
+
+    /// The durable consumers, by name.
+    pub fn durables(&self) -> BTreeMap<String, receipts::Wanted> {
+        let with_topics = self.consumer.iter().filter(|(_, c)| !c.topics.is_empty());
+        with_topics.map(|(name, c)| (name.clone(), wanted(name, c))).collect()
+    }
+
     /// Whether producers reach this database over NATS.
     pub fn is_served(&self, source: &str) -> bool {
         self.control.enabled && self.control.source.as_ref().is_none_or(|name| name == source)
@@ -168,6 +189,19 @@ impl Config {
         topics::Topics::new(self.topic.clone(), targets.collect(), self.strict_topics)
             .map_err(|e| Error::Invalid(e.to_string()))
     }
+}
+
+fn wanted(name: &str, consumer: &inbox::ConsumerConfig) -> receipts::Wanted {
+    let durable = broker::Durable {
+        name: name.to_owned(),
+        topics: consumer.topics.clone(),
+        ack_wait: Duration::from_millis(consumer.ack_wait_ms),
+        max_deliver: consumer.max_deliver,
+        backoff: consumer.backoff_ms.iter().copied().map(Duration::from_millis).collect(),
+        max_ack_pending: consumer.max_ack_pending,
+        reports_acks: consumer.required && consumer.receipt == inbox::Receipt::Ack,
+    };
+    receipts::Wanted { durable, starts_new: consumer.start == inbox::Start::New }
 }
 
 /// A Kubernetes service called `avouch` makes variables like AVOUCH_SERVICE_HOST and AVOUCH_PORT_80_TCP in every pod.

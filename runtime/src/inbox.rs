@@ -66,9 +66,56 @@ pub struct ConsumerConfig {
     pub retry_max_ms: u32,
     /// The plugin that says what makes two messages the same piece of work; without one, the message's id does.
     pub plugin: Option<String>,
+    /// What it takes, as in subjects: `orders.created`, `payments.*`, `stock.>`. Without any it has no durable consumer, and nothing
+    /// waits for it.
+    pub topics: Vec<String>,
+    /// The stream of these topics; the default one if absent.
+    pub stream: Option<String>,
+    /// Messages are consumed once it has finished them; otherwise it is a bystander.
+    pub required: bool,
+    /// What counts as finished.
+    pub receipt: Receipt,
+    /// What the broker has settled counts as finished, though nobody saw the acknowledgement.
+    pub trust_settled: bool,
+    /// How long after it was sent a message may be unfinished before it is missed, if the broker does not hold it for delivery.
+    pub deadline_ms: u32,
+    /// So often a message that is missed is sent again; then it is dead. What the broker lost is sent again without limit.
+    pub generations_max: u32,
+    /// Where its durable consumer starts, when it is made for the first time.
+    pub start: Start,
+    /// How long a delivery may take before the broker repeats it.
+    pub ack_wait_ms: u64,
+    /// So many deliveries, then it is dead; none: no limit, as consumers need that ask before they act.
+    pub max_deliver: Option<u32>,
+    /// Pauses before each repeated delivery, the last one for all others; they replace `ack_wait_ms`.
+    pub backoff_ms: Vec<u64>,
+    /// Deliveries that may be unacknowledged at a time.
+    pub max_ack_pending: u32,
 }
 
-/// With these pauses, sixteen attempts take about an hour.
+/// What counts as a consumer's receipt.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum Receipt {
+    /// Its acknowledgement, as the broker reports it.
+    #[default]
+    Ack,
+    /// Its record in `avouch.inbox`: right for consumers that ask before they act, or say `avouch.inbox_once`.
+    Inbox,
+}
+
+/// Where a new durable consumer starts.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum Start {
+    /// With all that the stream holds.
+    #[default]
+    All,
+    /// With what is sent from now on.
+    New,
+}
+
+/// With these pauses, sixteen attempts take about an hour; an acknowledgement is known to the database within seconds, a minute is ample.
 impl Default for ConsumerConfig {
     fn default() -> Self {
         Self {
@@ -78,6 +125,18 @@ impl Default for ConsumerConfig {
             retry_first_ms: 1_000,
             retry_max_ms: 300_000,
             plugin: None,
+            topics: Vec::new(),
+            stream: None,
+            required: true,
+            receipt: Receipt::default(),
+            trust_settled: false,
+            deadline_ms: 60_000,
+            generations_max: 3,
+            start: Start::default(),
+            ack_wait_ms: 30_000,
+            max_deliver: None,
+            backoff_ms: Vec::new(),
+            max_ack_pending: 1_000,
         }
     }
 }
@@ -116,7 +175,7 @@ pub fn subjects(prefix: &str) -> Vec<String> {
 }
 
 /// The consumers of the configuration, as the store keeps them.
-pub fn consumers(config: &BTreeMap<String, ConsumerConfig>) -> Vec<Consumer> {
+pub fn consumers(config: &BTreeMap<String, ConsumerConfig>, default_stream: &str) -> Vec<Consumer> {
     let int = |n: u32| i32::try_from(n).unwrap_or(i32::MAX);
     let consumer = |(name, c): (&String, &ConsumerConfig)| Consumer {
         name: name.clone(),
@@ -128,6 +187,16 @@ pub fn consumers(config: &BTreeMap<String, ConsumerConfig>) -> Vec<Consumer> {
         attempts_max: int(c.attempts_max),
         retry_first_ms: int(c.retry_first_ms),
         retry_max_ms: int(c.retry_max_ms),
+        stream: (!c.topics.is_empty()).then(|| c.stream.clone().unwrap_or_else(|| default_stream.to_owned())),
+        topics: c.topics.clone(),
+        is_required: c.required && !c.topics.is_empty(),
+        receipt: match c.receipt {
+            Receipt::Ack => "ack",
+            Receipt::Inbox => "inbox",
+        },
+        trust_settled: c.trust_settled,
+        deadline_ms: int(c.deadline_ms),
+        generations_max: int(c.generations_max),
     };
     config.iter().map(consumer).collect()
 }

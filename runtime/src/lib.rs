@@ -4,6 +4,7 @@
 
 pub mod message;
 
+pub mod consumers;
 pub mod lifecycle;
 pub mod topics;
 pub mod window;
@@ -20,6 +21,8 @@ pub mod checkback;
 pub mod control;
 pub mod deployments;
 pub mod inbox;
+pub mod receipts;
+pub mod recovery;
 pub mod relay;
 pub mod shards;
 pub mod upkeep;

@@ -27,6 +27,7 @@ use self::pace::Pace;
 use self::rate::Bucket;
 use crate::alarm::Alarms;
 use crate::broker::{Broker, Replies, Stream};
+use crate::consumers::Tracked;
 use crate::doorbell::Doorbell;
 use crate::lifecycle::Backoff;
 use crate::shards::{Ownership, Progress};
@@ -168,6 +169,12 @@ pub struct Relay {
     /// Raised by each burial: what was read of the holds before it is old.
     burials: u64,
     holds_at: Instant,
+    /// Who must have messages, as it was read last.
+    tracked: Tracked,
+    /// A mark says that this has changed: nothing is marked until it is read again.
+    is_outdated: bool,
+    /// The change that was read for that reason: marks that are refused nevertheless have lost a race.
+    verified: Option<i32>,
     fetching: usize,
     in_process: Vec<(Instant, i64)>,
     /// No wish to sleep before this: it was refused.
@@ -221,6 +228,9 @@ impl Relay {
             holds_asked: false,
             burials: 0,
             holds_at: now,
+            tracked: Tracked::default(),
+            is_outdated: false,
+            verified: None,
             fetching: 0,
             in_process: Vec::new(),
             sleep_at: now,
@@ -345,6 +355,9 @@ impl Relay {
         }
         if is_connected {
             due.extend(self.gates.iter().filter_map(Gate::due));
+        }
+        if self.is_outdated && !self.holds_asked && self.store_silent_until.is_none() {
+            due.push(self.holds_at);
         }
         if self.may_work(now) {
             due.extend((!self.looking_back && self.holds_known).then_some(self.sweep_at));

@@ -6,8 +6,10 @@ pub mod control;
 mod inbox;
 mod link;
 mod plugins;
+mod receipts;
 mod rows;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -22,6 +24,7 @@ pub use self::inbox::{Begin, Begun, Claim as InboxClaim, Consumer, Finish, Finis
 use self::link::Link;
 pub use self::link::{FIXED_PLANS, Plans};
 pub use self::plugins::{Deployment, LogLine};
+pub use self::receipts::{Awaited, Dead, GivenUp, Missed, Places, Recovery, SentAgain, Stretch, Told};
 use self::rows::{AskColumns, columns, payload_of, read_row, u16_of, usize_of};
 use crate::secret::Secret;
 use crate::window::{Ask, Holds, Mark, Reading, Snapshot};
@@ -160,8 +163,8 @@ pub struct Feeds {
 }
 
 /// The runtime's connections to one database. Reading and marking go side by side, as
-/// do claiming transactions and settling them, and the two halves of the inbox; one is for producers that come over NATS; one serves the rest. Each is made
-/// when it is first used.
+/// do claiming transactions and settling them, the two halves of the inbox, and receipts and what is sent again without one; one is
+/// for producers that come over NATS; one serves the rest. Each is made when it is first used.
 pub struct Store {
     reader: Link,
     marker: Link,
@@ -171,6 +174,8 @@ pub struct Store {
     producers: Link,
     begins: Link,
     finishes: Link,
+    receipts: Link,
+    recoveries: Link,
     target: Target,
 }
 
@@ -190,6 +195,8 @@ impl Store {
             producers: link(),
             begins: link().impatient(),
             finishes: link().impatient(),
+            receipts: link(),
+            recoveries: link(),
             target: target.clone(),
         })
     }
@@ -251,16 +258,22 @@ impl Store {
         rows.iter().map(|r| Ok((usize_of(r.get(0))?, u16_of(r.get(1))?, r.get(2)))).collect()
     }
 
-    /// ready → sent. Returns how many rows were: fewer than the marks means the race was lost for the others.
-    pub async fn mark_sent(&self, owned: &[Owned], marks: &[Mark]) -> Result<u64, Error> {
+    /// ready → sent. Returns how many rows were: fewer than the marks means the race was lost for the others. `awaiting` says for
+    /// each mark whose receipts it waits for, as of the change with this number: none is marked if there was another one.
+    pub async fn mark_sent(
+        &self,
+        owned: &[Owned],
+        marks: &[Mark],
+        (awaiting, version): (&[Option<Arc<str>>], i32),
+    ) -> Result<u64, Error> {
         let (mine, epochs) = columns(owned);
         let shards: Vec<i32> = marks.iter().map(|m| i32::from(m.shard)).collect();
         let seqs: Vec<i64> = marks.iter().map(|m| m.seq).collect();
         let streams: Vec<i32> = marks.iter().map(|m| m.stream).collect();
         let stream_seqs: Vec<i64> = marks.iter().map(|m| m.stream_seq).collect();
-        self.marker
-            .execute(include_str!("store/mark_sent.sql"), &[&mine, &epochs, &shards, &seqs, &streams, &stream_seqs])
-            .await
+        let awaiting: Vec<Option<&str>> = awaiting.iter().map(Option::as_deref).collect();
+        let sql = include_str!("store/mark_sent.sql");
+        self.marker.execute(sql, &[&mine, &epochs, &shards, &seqs, &streams, &stream_seqs, &awaiting, &version]).await
     }
 
     /// ready → dead. Returns false if the race was lost.

@@ -106,6 +106,11 @@ impl Topics {
         format!("{}{topic}", self.streams[self.feeds[feed].stream].prefix)
     }
 
+    /// The name of this feed's stream.
+    pub fn stream(&self, feed: usize) -> &str {
+        &self.streams[self.feeds[feed].stream].stream
+    }
+
     /// What a dead message of this topic does to its key.
     pub fn on_dead(&self, topic: &str) -> OnDead {
         self.topics.get(topic).map_or(OnDead::default(), |t| t.on_dead)

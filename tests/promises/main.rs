@@ -17,6 +17,7 @@ mod order;
 mod ownership;
 mod payments;
 mod plans;
+mod receipts;
 mod reload;
 mod secure;
 mod storm;

@@ -70,12 +70,12 @@ async fn former_owners_marks_touch_no_row() {
     let shard = u16::try_from(row.get::<_, i32>(0)).expect("is small");
     let stream = store.stream_id("S", time::OffsetDateTime::UNIX_EPOCH).await.expect("is registered");
     let marks = [Mark { shard, seq: row.get(1), stream, stream_seq: 1 }];
-    assert_eq!(store.mark_sent(&old, &marks).await.expect("the server runs"), 0, "the former owner's");
+    assert_eq!(store.mark_sent(&old, &marks, (&[None], 0)).await.expect("the server runs"), 0, "the former owner's");
     let old_owned = old.into_iter().find(|o| o.shard == shard).expect("it owned all");
     assert!(!store.bury(old_owned, row.get(1), "no", true).await.expect("the server runs"));
     assert!(!store.next_generation(old_owned, row.get(1), 0).await.expect("the server runs"));
-    assert_eq!(store.mark_sent(&new, &marks).await.expect("the server runs"), 1, "the owner's");
-    assert_eq!(store.mark_sent(&new, &marks).await.expect("the server runs"), 0, "only once");
+    assert_eq!(store.mark_sent(&new, &marks, (&[None], 0)).await.expect("the server runs"), 1, "the owner's");
+    assert_eq!(store.mark_sent(&new, &marks, (&[None], 0)).await.expect("the server runs"), 0, "only once");
 }
 
 #[tokio::test]

@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
+use async_nats::HeaderMap;
 use async_nats::jetstream::context::Context;
 use async_nats::jetstream::stream::{Config as JsConfig, DiscardPolicy, Info, RetentionPolicy, StorageType};
+use bytes::Bytes;
 use futures_util::StreamExt;
 use serde::Deserialize;
 use time::OffsetDateTime;
 
-use super::Error;
+use super::{Error, Refusal};
+use crate::store::full_text;
 
 /// Who makes a stream.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
@@ -38,6 +41,9 @@ pub enum Purge {
 pub struct Config {
     /// What stands before the topic in the subject: `msg` makes `msg.<topic>`.
     pub subject_prefix: String,
+    /// What stands before the consumer and the topic in the subject of what is sent again to one consumer: `redo.<consumer>.<topic>`.
+    /// Default: `subject_prefix` with `redo` for its last token if that is `msg`, and with `-redo` behind it otherwise.
+    pub redo_prefix: Option<String>,
     /// Who makes the stream.
     pub manage: Manage,
     /// Copies in a cluster, 1 to 5.
@@ -61,6 +67,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             subject_prefix: "msg".into(),
+            redo_prefix: None,
             manage: Manage::default(),
             replicas: 1,
             memory: false,
@@ -73,25 +80,99 @@ impl Default for Config {
     }
 }
 
+impl Config {
+    /// What stands before the consumer in the subject of what is sent again to it.
+    pub fn redo_prefix(&self) -> String {
+        if let Some(prefix) = &self.redo_prefix {
+            return prefix.clone();
+        }
+        match self.subject_prefix.strip_suffix("msg") {
+            Some(rest) if rest.is_empty() || rest.ends_with('.') => format!("{rest}redo"),
+            _ => format!("{}-redo", self.subject_prefix),
+        }
+    }
+}
+
 /// One stream as Avouch uses it.
 #[derive(Clone)]
 pub struct Stream {
     /// The stream's name.
     pub name: String,
+    /// Its consumers of the configuration.
+    consumers: Vec<String>,
     config: Config,
-    jetstream: Context,
+    pub(super) jetstream: Context,
+}
+
+/// What a stream holds.
+#[derive(Clone, Debug)]
+pub struct State {
+    /// When it was created: its incarnation.
+    pub created: OffsetDateTime,
+    /// The first sequence that it holds, or would hold.
+    pub first_seq: u64,
+    /// The last one that it gave.
+    pub last_seq: u64,
+    /// Sequences between them that it does not hold any more.
+    pub deleted: Vec<u64>,
 }
 
 impl Stream {
     /// Does not ask the broker yet.
-    pub fn new(name: &str, config: &Config, jetstream: Context) -> Self {
-        Self { name: name.to_owned(), config: config.clone(), jetstream }
+    pub fn new(name: &str, config: &Config, consumers: Vec<String>, jetstream: Context) -> Self {
+        Self { name: name.to_owned(), consumers, config: config.clone(), jetstream }
+    }
+
+    /// The subject of what is sent again to one consumer.
+    pub fn redo_subject(&self, consumer: &str, topic: &str) -> String {
+        format!("{}.{consumer}.{topic}", self.config.redo_prefix())
+    }
+
+    /// The subject of a topic, or of a pattern of topics.
+    pub fn subject(&self, topic: &str) -> String {
+        format!("{}.{topic}", self.config.subject_prefix)
+    }
+
+    /// What it holds. Gaps are told only if there are some.
+    pub async fn state(&self) -> Result<State, Error> {
+        let stream = self.jetstream.get_stream_no_info(&self.name).await.map_err(|e| self.retry(&e))?;
+        let mut info = stream.get_info().await.map_err(|e| self.retry(&e))?;
+        if info.state.deleted_count.unwrap_or(0) > 0 {
+            let detailed = stream.info_builder().with_deleted(true).fetch().await.map_err(|e| self.retry(&e))?;
+            info = detailed.info;
+        }
+        Ok(State {
+            created: info.created,
+            first_seq: info.state.first_sequence,
+            last_seq: info.state.last_sequence,
+            deleted: info.state.deleted.unwrap_or_default(),
+        })
+    }
+
+    /// Publishes one message into this stream, and waits for the PubAck.
+    pub async fn publish(&self, subject: String, headers: HeaderMap, payload: Bytes) -> Result<(u64, bool), Refusal> {
+        use async_nats::jetstream::context::PublishErrorKind as Kind;
+        use async_nats::jetstream::message::PublishMessage;
+        let publish = PublishMessage::build().payload(payload).headers(headers).expected_stream(&self.name);
+        let refused = |e: async_nats::jetstream::context::PublishError| match e.kind() {
+            Kind::MaxPayloadExceeded => Refusal::Permanent(full_text(&e)),
+            _ => Refusal::Broker(full_text(&e)),
+        };
+        let ack = self.jetstream.send_publish(subject, publish).await.map_err(refused)?.await.map_err(refused)?;
+        Ok((ack.sequence, ack.duplicate))
     }
 
     /// Makes or verifies the stream, and makes room in it if it is nearly full. Returns when it was created: its
     /// incarnation.
     pub async fn open(&self) -> Result<OffsetDateTime, Error> {
-        let info = self.info_or_create().await?;
+        let mut info = self.info_or_create().await?;
+        let missing = self.redo_subjects().into_iter().filter(|w| !info.config.subjects.iter().any(|s| covers(s, w)));
+        let missing: Vec<String> = missing.collect();
+        if self.config.manage == Manage::Create && !missing.is_empty() {
+            let mut wanted = info.config.clone();
+            wanted.subjects.extend(missing);
+            info = self.jetstream.update_stream(wanted).await.map_err(|e| self.retry(&e))?;
+        }
         self.verify(&info)?;
         self.make_room(&info).await?;
         Ok(info.created)
@@ -102,7 +183,7 @@ impl Stream {
             Manage::Create => self.jetstream.get_or_create_stream(self.wanted()).await.map_err(|e| self.retry(&e))?,
             Manage::Verify => self.jetstream.get_stream(&self.name).await.map_err(|e| {
                 let hint = "manage = \"verify\": create it, or let avouch: manage = \"create\"";
-                Error::Retry(format!("stream {}: {}; {hint}", self.name, crate::store::full_text(&e)))
+                Error::Retry(format!("stream {}: {}; {hint}", self.name, full_text(&e)))
             })?,
         };
         Ok(stream.cached_info().clone())
@@ -111,7 +192,7 @@ impl Stream {
     fn wanted(&self) -> JsConfig {
         JsConfig {
             name: self.name.clone(),
-            subjects: vec![self.subjects()],
+            subjects: [self.subjects()].into_iter().chain(self.redo_subjects()).collect(),
             retention: RetentionPolicy::Limits,
             discard: DiscardPolicy::New,
             storage: if self.config.memory { StorageType::Memory } else { StorageType::File },
@@ -129,12 +210,19 @@ impl Stream {
         format!("{}.>", self.config.subject_prefix)
     }
 
+    /// A subject space for each consumer.
+    fn redo_subjects(&self) -> Vec<String> {
+        self.consumers.iter().map(|consumer| format!("{}.{consumer}.>", self.config.redo_prefix())).collect()
+    }
+
     /// Refuses a stream that would lose messages or never takes ours.
     fn verify(&self, info: &Info) -> Result<(), Error> {
         let wrong = |what: String| Err(Error::Retry(format!("stream {}: {what}", self.name)));
-        let (config, wanted) = (&info.config, self.subjects());
-        if !config.subjects.iter().any(|s| covers(s, &wanted)) {
-            return wrong(format!("its subjects {:?} do not take {wanted}: add it", config.subjects));
+        let config = &info.config;
+        for wanted in [self.subjects()].into_iter().chain(self.redo_subjects()) {
+            if !config.subjects.iter().any(|s| covers(s, &wanted)) {
+                return wrong(format!("its subjects {:?} do not take {wanted}: add it", config.subjects));
+            }
         }
         if config.no_ack {
             return wrong("no_ack is set: nothing would ever be known to be stored; unset it".into());
@@ -210,13 +298,13 @@ impl Stream {
         }
     }
 
-    fn retry(&self, e: &dyn std::error::Error) -> Error {
-        Error::Retry(format!("stream {}: {}", self.name, crate::store::full_text(e)))
+    pub(super) fn retry(&self, e: &dyn std::error::Error) -> Error {
+        Error::Retry(format!("stream {}: {}", self.name, full_text(e)))
     }
 }
 
 /// True when every subject that matches `wanted` (which ends in `>`) matches `pattern`.
-fn covers(pattern: &str, wanted: &str) -> bool {
+pub(super) fn covers(pattern: &str, wanted: &str) -> bool {
     let (mut have, mut want) = (pattern.split('.'), wanted.split('.'));
     loop {
         match (have.next(), want.next()) {
@@ -230,7 +318,18 @@ fn covers(pattern: &str, wanted: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::covers;
+    use super::{Config, covers};
+
+    #[test]
+    fn what_is_sent_again_has_subjects_beside_those_of_the_stream() {
+        let redo = |prefix: &str| Config { subject_prefix: prefix.into(), ..Config::default() }.redo_prefix();
+        assert_eq!(
+            (redo("msg"), redo("shop.msg"), redo("a.b")),
+            ("redo".into(), "shop.redo".into(), "a.b-redo".into())
+        );
+        let given = Config { redo_prefix: Some("again".into()), ..Config::default() };
+        assert_eq!(given.redo_prefix(), "again");
+    }
 
     #[test]
     fn subjects_cover_what_every_topic_needs() {

@@ -1,7 +1,8 @@
 //! Whether settings make sense, each and together.
 
 use super::{Config, DEFAULT_STREAM};
-use crate::alarm;
+use crate::inbox::{ConsumerConfig, Receipt};
+use crate::{alarm, consumers};
 
 /// What cannot be, and what to write instead; nothing if all is fine.
 pub fn wrong(config: &Config) -> Vec<String> {
@@ -30,6 +31,11 @@ pub fn wrong(config: &Config) -> Vec<String> {
         check(
             prefixes.insert(stream.subject_prefix.clone()),
             &format!("stream.{name}.subject_prefix is another stream's too: their subjects must not overlap"),
+        );
+        check(
+            is_subject(&stream.redo_prefix())
+                && config.streams().iter().all(|(_, s)| s.subject_prefix != stream.redo_prefix()),
+            &format!("stream.{name}.redo_prefix: tokens of letters, digits, - and _, and no stream's subject_prefix"),
         );
         check((1..=5).contains(&stream.replicas), &format!("stream.{name}.replicas: from 1 to 5"));
         let window_fits =
@@ -66,7 +72,18 @@ pub fn wrong(config: &Config) -> Vec<String> {
         );
         check(consumer.attempts_max > 0, &format!("consumer.{name}.attempts_max: at least 1"));
         check(consumer.retry_first_ms > 0, &format!("consumer.{name}.retry_first_ms: at least 1"));
+        for fault in durable_faults(config, consumer) {
+            check(false, &format!("consumer.{name}.{fault}"));
+        }
     }
+    check(config.receipts.every_ms > 0, "receipts.every_ms: at least 1");
+    check((1..=10_000).contains(&config.receipts.rows_max), "receipts.rows_max: from 1 to 10000");
+    check(config.recovery.every_ms > 0, "recovery.every_ms: at least 1");
+    check((1..=10_000).contains(&config.recovery.rows_max), "recovery.rows_max: from 1 to 10000");
+    check(
+        config.recovery.rate_per_s > 0,
+        "recovery.rate_per_s: at least 1; to stop one consumer: avouch pause consumer NAME",
+    );
     check((1..=10_000).contains(&config.control.requests_max), "control.requests_max: from 1 to 10000");
     check(
         is_subject(&config.control.subject_prefix),
@@ -129,6 +146,64 @@ pub fn wrong(config: &Config) -> Vec<String> {
         "checkback.claim_ms: at least twice rules.deadline_ms, or two instances ask about one transaction",
     );
     wrong
+}
+
+/// What is wrong with the durable consumer that this one wants.
+fn durable_faults(config: &Config, consumer: &ConsumerConfig) -> Vec<String> {
+    let mut faults = Vec::new();
+    let mut check = |fine: bool, text: &str| {
+        if !fine {
+            faults.push(text.to_owned());
+        }
+    };
+    for (n, topic) in consumer.topics.iter().enumerate() {
+        check(
+            consumers::is_pattern(topic),
+            &format!(
+                "topics: {topic:?} is no topic: write tokens of letters, digits, - and _ with dots between them, * for any token, > at the end for any rest"
+            ),
+        );
+        let other = consumer.topics[..n].iter().find(|other| consumers::overlap(other, topic));
+        check(
+            other.is_none(),
+            &format!("topics: {topic:?} and {:?} overlap: leave one of them out", other.unwrap_or(topic)),
+        );
+    }
+    let stream = consumer.stream.clone().unwrap_or_else(|| config.streams()[0].0.clone());
+    check(
+        config.streams().iter().any(|(name, _)| *name == stream),
+        &format!("stream names {stream:?}, which is not configured: add [stream.{stream}]"),
+    );
+    for (topic, settings) in &config.topic {
+        let goes_to = settings.stream.clone().unwrap_or_else(|| config.streams()[0].0.clone());
+        let named = consumer.topics.contains(topic);
+        check(
+            !named || goes_to == stream,
+            &format!(
+                "topics: {topic} goes to stream {goes_to}, and this consumer is of {stream}: set its stream, or make a consumer for each"
+            ),
+        );
+    }
+    check(
+        consumer.receipt == Receipt::Ack || consumer.max_deliver.is_none(),
+        "max_deliver: not with receipt = \"inbox\": attempts are counted there, attempts_max",
+    );
+    check(
+        consumer.receipt == Receipt::Ack || config.source.len() < 2,
+        "receipt = \"inbox\" needs the inbox and the outbox in one database: with several sources, set receipt = \"ack\"",
+    );
+    check(consumer.max_deliver != Some(0), "max_deliver: at least 1, or leave it out");
+    check(
+        consumer
+            .max_deliver
+            .is_none_or(|most| consumer.backoff_ms.len() < most as usize || consumer.backoff_ms.is_empty()),
+        "backoff_ms: fewer pauses than max_deliver",
+    );
+    check(consumer.backoff_ms.iter().all(|ms| *ms > 0), "backoff_ms: each at least 1");
+    check((100..=86_400_000).contains(&consumer.ack_wait_ms), "ack_wait_ms: from 100 to 86400000");
+    check((1..=1_000_000).contains(&consumer.max_ack_pending), "max_ack_pending: from 1 to 1000000");
+    check((1..=i32::MAX as u32).contains(&consumer.deadline_ms), "deadline_ms: from 1 to 2147483647");
+    faults
 }
 
 /// Tokens without wildcards, with dots between them.

@@ -6,6 +6,7 @@ use super::{Attention, Relay};
 use bytes::Bytes;
 
 use crate::broker;
+use crate::consumers::Tracked;
 use crate::doorbell::Sleep;
 use crate::store::Error;
 use crate::window::{Admitted, Ask, Holds, Mark, Reading};
@@ -15,13 +16,13 @@ pub enum Done {
     Read { asks: Vec<Ask>, result: Result<Reading, Error> },
     LookedBack { took: Duration, result: Result<Vec<(usize, u16, i64)>, Error> },
     Fetched { seq: i64, result: Result<Option<Bytes>, Error> },
-    Marked { marks: Vec<Mark>, result: Result<u64, Error> },
+    Marked { marks: Vec<Mark>, version: i32, result: Result<u64, Error> },
     Buried { seq: i64, parked: Option<String>, result: Result<bool, Error> },
     Held { seq: i64, stream: usize, stream_seq: u64, result: Result<bool, broker::Error> },
     Regenerated { seq: i64, result: Result<bool, Error> },
     Opened { stream: usize, result: Result<i32, String> },
     Released { result: Result<u64, Error> },
-    Holds { burials: u64, result: Result<Holds, Error> },
+    Holds { burials: u64, result: Result<(Holds, Tracked), Error> },
     Slept { wish: u64, sleep: Sleep },
 }
 
@@ -38,7 +39,7 @@ impl Relay {
             Done::Read { asks, result } => self.read(&asks, result),
             Done::LookedBack { took, result } => self.looked_back(took, result),
             Done::Fetched { seq, result } => self.fetched(seq, result),
-            Done::Marked { marks, result } => self.marked(marks, result),
+            Done::Marked { marks, version, result } => self.marked(marks, version, result),
             Done::Buried { seq, parked, result } => self.buried(seq, parked, result),
             Done::Held { seq, stream, stream_seq, result } => self.held(seq, stream, stream_seq, result),
             Done::Regenerated { seq, result } => self.regenerated(seq, result),
@@ -112,13 +113,21 @@ impl Relay {
         }
     }
 
-    fn marked(&mut self, marks: Vec<Mark>, result: Result<u64, Error>) {
+    fn marked(&mut self, marks: Vec<Mark>, version: i32, result: Result<u64, Error>) {
         self.marking = false;
         let Some(touched) = self.database(result) else {
             self.window.return_marks(marks);
             self.mark_at = Some(Instant::now());
             return;
         };
+        if touched == 0 && !marks.is_empty() && self.verified.take() != Some(version) {
+            // Nothing at all: who must have messages may have changed. That is read again first.
+            self.window.return_marks(marks);
+            self.mark_at = Some(Instant::now());
+            self.is_outdated = true;
+            self.holds_at = Instant::now();
+            return;
+        }
         let lost = u64::try_from(marks.len()).unwrap_or(u64::MAX).saturating_sub(touched);
         if lost > 0 {
             tracing::info!(
@@ -193,12 +202,18 @@ impl Relay {
         }
     }
 
-    fn learned_holds(&mut self, burials: u64, result: Result<Holds, Error>) {
+    fn learned_holds(&mut self, burials: u64, result: Result<(Holds, Tracked), Error>) {
         self.holds_asked = false;
-        let Some(holds) = self.database(result) else {
+        let Some((holds, tracked)) = self.database(result) else {
             self.holds_at = self.later();
             return;
         };
+        if std::mem::take(&mut self.is_outdated) {
+            self.verified = Some(tracked.version);
+        }
+        if tracked.version != self.tracked.version || tracked.consumers.len() != self.tracked.consumers.len() {
+            self.tracked = tracked;
+        }
         if burials != self.burials {
             return;
         }

@@ -1,10 +1,12 @@
 //! When to read, when to look back, when to sleep, and the chores in between.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Attention, Done, INLINE_BYTES_MAX, MARK_ROWS_MIN, RELEASE_ROWS, Relay};
 use crate::doorbell::Rung;
 use crate::store::{Feeds, Owned};
+use crate::window::Mark;
 
 impl Relay {
     /// Somebody rang. Where rows are seldom K is kept: each of them rings, and costs one read and nothing else.
@@ -69,20 +71,44 @@ impl Relay {
         if self.marking || marks == 0 || (gathers && marks < MARK_ROWS_MIN) || self.store_silent_until.is_some() {
             return;
         }
+        if self.is_outdated {
+            return;
+        }
         self.marking = true;
         let marks = self.window.take_marks(self.config.mark_rows_max);
         self.mark_at = (self.window.marks() > 0).then_some(now);
         let owned: Vec<Owned> = self.owned.iter().chain(&self.leaving).copied().collect();
+        let (awaiting, version) = (self.awaiting(&marks), self.tracked.version);
         let store = self.parts.store.clone();
         self.work.push(Box::pin(async move {
-            let result = store.mark_sent(&owned, &marks).await;
-            Done::Marked { marks, result }
+            let result = store.mark_sent(&owned, &marks, (&awaiting, version)).await;
+            Done::Marked { marks, version, result }
         }));
+    }
+
+    /// Whose receipts each of these waits for.
+    fn awaiting(&mut self, marks: &[Mark]) -> Vec<Option<Arc<str>>> {
+        let (window, topics, tracked) = (&self.window, &self.parts.topics, &mut self.tracked);
+        let of = |mark: &Mark| {
+            let (message, feed) = window.message(mark.seq)?;
+            tracked.awaiting(topics.stream(feed), &message.topic)
+        };
+        marks.iter().map(of).collect()
     }
 
     /// Looks back, releases what is due, and learns what is held.
     pub(super) fn start_chores(&mut self, now: Instant) {
-        if !self.may_work(now) {
+        let may_work = self.may_work(now);
+        let may_learn = may_work || self.is_outdated && self.store_silent_until.is_none();
+        if may_learn && !self.holds_asked && self.holds_at <= now {
+            self.holds_asked = true;
+            let (store, burials) = (self.parts.store.clone(), self.burials);
+            self.work.push(Box::pin(async move {
+                let result = async { Ok((store.holds().await?, store.tracked().await?)) }.await;
+                Done::Holds { burials, result }
+            }));
+        }
+        if !may_work {
             return;
         }
         self.start_looking_back(now);
@@ -90,11 +116,6 @@ impl Relay {
             self.due_asked = true;
             let store = self.parts.store.clone();
             self.work.push(Box::pin(async move { Done::Released { result: store.release_due(RELEASE_ROWS).await } }));
-        }
-        if !self.holds_asked && self.holds_at <= now {
-            self.holds_asked = true;
-            let (store, burials) = (self.parts.store.clone(), self.burials);
-            self.work.push(Box::pin(async move { Done::Holds { burials, result: store.holds().await } }));
         }
     }
 

@@ -1,5 +1,6 @@
 //! What consumers did: may they act, and what came of it. The rules are in `avouch.inbox_begin` and its kin.
 
+use serde::Serialize;
 use tokio_postgres::Row;
 use tokio_postgres::error::SqlState;
 use uuid::Uuid;
@@ -8,7 +9,7 @@ use super::link::Params;
 use super::{Error, Store};
 
 /// A consumer as the configuration has it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Consumer {
     /// Its name.
     pub name: String,
@@ -22,6 +23,20 @@ pub struct Consumer {
     pub retry_first_ms: i32,
     /// The longest pause.
     pub retry_max_ms: i32,
+    /// The stream of its durable; none: it has none.
+    pub stream: Option<String>,
+    /// What it takes, as in subjects.
+    pub topics: Vec<String>,
+    /// Messages wait for its receipt.
+    pub is_required: bool,
+    /// `inbox` or `ack`.
+    pub receipt: &'static str,
+    /// What the broker has settled counts as one.
+    pub trust_settled: bool,
+    /// How long a receipt may take.
+    pub deadline_ms: i32,
+    /// How often a message is sent again without one.
+    pub generations_max: i32,
 }
 
 /// May this consumer act on this key?
@@ -121,13 +136,8 @@ pub struct Finished {
 impl Store {
     /// Makes these consumers known.
     pub async fn consumers(&self, consumers: &[Consumer]) -> Result<(), Error> {
-        let names: Vec<&str> = consumers.iter().map(|c| c.name.as_str()).collect();
-        let takeovers: Vec<&str> = consumers.iter().map(|c| c.takeover).collect();
-        let of = |f: fn(&Consumer) -> i32| consumers.iter().map(f).collect::<Vec<i32>>();
-        let (leases, attempts) = (of(|c| c.lease_ms), of(|c| c.attempts_max));
-        let (firsts, longest) = (of(|c| c.retry_first_ms), of(|c| c.retry_max_ms));
-        let sql = include_str!("consumers.sql");
-        self.control.execute(sql, &[&names, &leases, &takeovers, &attempts, &firsts, &longest]).await.map(drop)
+        let given = serde_json::to_string(consumers).map_err(|e| Error::Fatal(e.to_string()))?;
+        self.control.execute(include_str!("consumers.sql"), &[&given]).await.map(drop)
     }
 
     /// One answer each, in order. None if somebody holds one of the records in an open transaction. Questions come by

@@ -1,0 +1,132 @@
+//! Evidence as it comes: what the broker tells of acknowledgements, and receipts by message.
+
+use std::time::{Duration, Instant};
+
+use uuid::Uuid;
+
+use super::{READS_IN_A_ROUND, Receipts};
+use crate::broker::{AckEvent, Fate};
+use crate::consumers::Receipt;
+use crate::store::GivenUp;
+
+/// An event whose message is not found yet: its mark may be on its way.
+#[derive(Debug)]
+pub struct Late {
+    batch: u64,
+    since: Instant,
+    place: (i32, i64, i32),
+    /// None: acknowledged. Otherwise why it is dead.
+    dead: Option<String>,
+    /// Not looked up before.
+    not_before: Instant,
+}
+
+/// An event whose message is not found for so long is of no message that waits for its consumer.
+const LATE_MAX: Duration = Duration::from_secs(10);
+/// Events in memory; the rest waits in its stream.
+const LATE_EVENTS_MAX: usize = 40_000;
+
+impl Receipts {
+    /// Reads what the broker tells for a part of a round, and applies it.
+    pub(super) async fn read_events(&mut self) -> anyhow::Result<()> {
+        let within = Duration::from_millis(self.config.every_ms) / READS_IN_A_ROUND;
+        if self.late.len() >= LATE_EVENTS_MAX {
+            tokio::time::sleep(within).await;
+        } else {
+            let (batch, events) = self.parts.events.next(self.config.rows_max as usize, within).await?;
+            let now = Instant::now();
+            let late: Vec<Late> = events.into_iter().filter_map(|event| self.late(batch, event, now)).collect();
+            self.late.extend(late);
+        }
+        self.apply_events().await
+    }
+
+    /// What of an event matters here: that of a consumer whose receipts are waited for, in the stream as it is now.
+    fn late(&self, batch: u64, event: AckEvent, now: Instant) -> Option<Late> {
+        let consumer = self.tracked.consumers.iter().find(|c| c.name == event.consumer && c.is_required)?;
+        let place = self.places.get(&event.stream).filter(|p| event.at >= p.state.created)?;
+        let (dead, wait) = match (event.fate, consumer.receipt) {
+            (Fate::Acked, Receipt::Ack) => (None, Duration::ZERO),
+            (Fate::Acked, Receipt::Inbox) => return None,
+            // Its record in the inbox, which knows more, is looked at first.
+            (_, Receipt::Inbox) => (Some(event.why), Duration::from_millis(self.config.every_ms) * 2),
+            (_, Receipt::Ack) => (Some(event.why), Duration::ZERO),
+        };
+        let place = (place.id, i64::try_from(event.stream_seq).ok()?, consumer.id);
+        Some(Late { batch, since: now, place, dead, not_before: now + wait })
+    }
+
+    async fn apply_events(&mut self) -> anyhow::Result<()> {
+        let now = Instant::now();
+        let ripe: Vec<usize> = (0..self.late.len())
+            .filter(|n| self.late[*n].not_before <= now)
+            .take(self.config.rows_max as usize)
+            .collect();
+        let mut found = vec![false; self.late.len()];
+        if !ripe.is_empty() {
+            let places: Vec<(i32, i64, i32)> = ripe.iter().map(|n| self.late[*n].place).collect();
+            let (mut received, mut dead) = (Vec::new(), Vec::new());
+            for (n, id) in self.parts.store.places(&places).await? {
+                let Some(n) = ripe.get(n).copied() else { continue };
+                found[n] = true;
+                let consumer = self.late[n].place.2;
+                match &self.late[n].dead {
+                    None => received.push((id, consumer)),
+                    Some(reason) => dead.push(GivenUp { id, consumer, reason: reason.clone() }),
+                }
+            }
+            self.receive(&received).await?;
+            self.give_up_on(&dead).await?;
+        }
+        let mut n = 0;
+        let retry_at = now + Duration::from_millis(self.config.every_ms) / READS_IN_A_ROUND;
+        for place in ripe {
+            self.late[place].not_before = retry_at;
+        }
+        self.late.retain(|late| {
+            n += 1;
+            !found[n - 1] && now.duration_since(late.since) < LATE_MAX
+        });
+        let waiting = self.late.iter().map(|late| late.batch).min();
+        self.parts.events.done_below(waiting.unwrap_or(u64::MAX)).await;
+        Ok(())
+    }
+
+    async fn receive(&self, received: &[(Uuid, i32)]) -> anyhow::Result<()> {
+        if !received.is_empty() {
+            self.parts.store.receive(received).await?;
+        }
+        Ok(())
+    }
+
+    /// Receipts by message, from the gate and from those who confirm.
+    pub(super) async fn apply_told(&mut self) -> anyhow::Result<()> {
+        loop {
+            let told = self.parts.store.told_receipts(self.config.rows_max.into(), self.told).await?;
+            let is_all = told.len() < self.config.rows_max as usize;
+            let (mut received, mut dead, mut over) = (Vec::new(), Vec::new(), Vec::new());
+            for receipt in &told {
+                if receipt.is_known || receipt.is_old {
+                    over.push(receipt.number);
+                }
+                match (&receipt.dead, receipt.is_known) {
+                    (_, false) => {}
+                    (None, true) => received.push((receipt.id, receipt.consumer)),
+                    (Some(why), true) => {
+                        dead.push(GivenUp { id: receipt.id, consumer: receipt.consumer, reason: why.clone() });
+                    }
+                }
+            }
+            self.receive(&received).await?;
+            self.give_up_on(&dead).await?;
+            if !over.is_empty() {
+                self.parts.store.forget_receipts(&over).await?;
+            }
+            // What could not be applied is looked at again in the next round.
+            self.told = if is_all { 0 } else { told.last().map_or(0, |t| t.number) };
+            if is_all {
+                return Ok(());
+            }
+        }
+    }
+}

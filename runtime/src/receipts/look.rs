@@ -1,0 +1,210 @@
+//! Looking at what a consumer has not finished, and what follows.
+
+use std::time::{Duration, Instant};
+
+use uuid::Uuid;
+
+use super::decide::{Broker, Outcome, decide};
+use super::settled::Settled;
+use super::{Place, Receipts};
+use crate::broker::Progress;
+use crate::consumers::{Consumer, Receipt};
+use crate::store::{Awaited, GivenUp, Missed, Places, Stretch};
+
+/// How far one consumer was followed.
+#[derive(Debug, Default)]
+pub struct Follow {
+    /// Its durable was made or verified by this process.
+    pub is_verified: bool,
+    settled: Settled,
+    /// All below was looked at, in the incarnation with this number.
+    cursor: (i32, i64),
+    /// Something in a former incarnation is not missed yet.
+    waits_behind: bool,
+    /// When everything is looked at again.
+    sweep_at: Option<Instant>,
+}
+
+/// Messages so far behind the last look may still be on their way to be marked.
+const MARKS_LATE: i64 = 20_000;
+/// Marks that came later than that are found by looking at everything, no more often than this
+const SWEEP_EVERY: Duration = Duration::from_secs(30);
+/// and no sooner than this many times as long as it took.
+const SWEEP_PAUSE_FACTOR: u32 = 20;
+
+/// What came of a look.
+#[derive(Debug, Default)]
+struct Found {
+    received: Vec<(Uuid, i32)>,
+    dead: Vec<GivenUp>,
+    missed: Vec<Missed>,
+    /// The first sequence that is left waiting.
+    lowest: Option<i64>,
+}
+
+impl Receipts {
+    /// Sees to one consumer.
+    pub(super) async fn follow(&mut self, consumer: &Consumer) -> anyhow::Result<()> {
+        if consumer.is_changing || !consumer.is_required {
+            self.release(consumer).await?;
+        }
+        let Some(place) = consumer.stream.as_ref().and_then(|name| self.places.get(name)).cloned() else {
+            return Ok(());
+        };
+        let Some(progress) = self.durable(consumer, &place).await? else { return Ok(()) };
+        if !consumer.is_required {
+            return Ok(());
+        }
+        let now = Instant::now();
+        let grace = Duration::from_millis(self.config.grace_ms);
+        let follow = self.follows.entry(consumer.id).or_default();
+        if follow.cursor.0 != place.id {
+            // Another incarnation: nothing that was seen of the former one holds.
+            *follow = Follow { is_verified: follow.is_verified, cursor: (place.id, 0), ..Follow::default() };
+        }
+        let settled = if progress.is_idle { progress.delivered.max(progress.floor) } else { progress.floor };
+        follow.settled.observe(place.state.first_seq, settled, now, grace);
+        let sweeps = follow.sweep_at.is_none_or(|at| at <= now);
+        let after = if sweeps { 0 } else { (follow.cursor.1 - MARKS_LATE).max(0) };
+        let to = self.look_to(consumer, &place, progress)?;
+        let lowest = self.look(consumer, &place, Stretch { stream: place.id, after, to }).await?;
+        let looks_behind = sweeps || self.follows.get(&consumer.id).is_some_and(|f| f.waits_behind);
+        let waits_behind = looks_behind && self.look_at_lost(consumer).await?;
+        let follow = self.follows.entry(consumer.id).or_default();
+        follow.waits_behind = waits_behind;
+        follow.cursor.1 = lowest.map_or(to, |seq| seq - 1);
+        if sweeps {
+            follow.sweep_at = Some(Instant::now() + SWEEP_EVERY.max(now.elapsed() * SWEEP_PAUSE_FACTOR));
+        }
+        Ok(())
+    }
+
+    /// The last place where there can be anything to see.
+    fn look_to(&self, consumer: &Consumer, place: &Place, progress: Progress) -> anyhow::Result<i64> {
+        let settled = self.follows.get(&consumer.id).map_or(0, |f| f.settled.to());
+        let seen = match consumer.receipt {
+            // Its record is there before its acknowledgement.
+            Receipt::Inbox => progress.delivered,
+            Receipt::Ack => settled,
+        };
+        let gap = place.state.deleted.last().copied().unwrap_or(0);
+        Ok(i64::try_from(seen.max(place.state.first_seq.saturating_sub(1)).max(gap))?)
+    }
+
+    /// Looks at a stretch, first places and those where it was sent again. Returns the first sequence that is left waiting.
+    async fn look(&self, consumer: &Consumer, place: &Place, at: Stretch) -> anyhow::Result<Option<i64>> {
+        let lowest = self.look_at_places(consumer, Some(place), at, Places::First).await?;
+        let again = Stretch { after: 0, ..at };
+        self.look_at_places(consumer, Some(place), again, Places::Again).await?;
+        Ok(lowest)
+    }
+
+    /// What stands in former incarnations of its stream is lost. Returns whether some of it is left waiting for its deadline.
+    async fn look_at_lost(&self, consumer: &Consumer) -> anyhow::Result<bool> {
+        let name = consumer.stream.as_deref().unwrap_or_default();
+        let Some(place) = self.places.get(name) else { return Ok(false) };
+        let mut lowest = None;
+        for stream in self.parts.store.former_streams(name, place.id).await? {
+            let all = Stretch { stream, after: 0, to: i64::MAX };
+            for places in [Places::First, Places::Again] {
+                lowest = lowest.or(self.look_at_places(consumer, None, all, places).await?);
+            }
+        }
+        Ok(lowest.is_some())
+    }
+
+    async fn look_at_places(
+        &self,
+        consumer: &Consumer,
+        place: Option<&Place>,
+        mut at: Stretch,
+        places: Places,
+    ) -> anyhow::Result<Option<i64>> {
+        let mut lowest = None;
+        while at.after < at.to {
+            let rows = self.parts.store.look_awaited(consumer.id, at, self.config.rows_max.into(), places).await?;
+            let Some(last) = rows.last().map(|r| r.stream_seq) else { break };
+            let is_all = rows.len() < usize::try_from(self.config.rows_max)?;
+            let found = self.judge(consumer, place, &rows);
+            lowest = lowest.or(found.lowest);
+            self.apply(&found).await?;
+            at.after = if is_all { at.to } else { last };
+        }
+        Ok(lowest)
+    }
+
+    fn judge(&self, consumer: &Consumer, place: Option<&Place>, rows: &[Awaited]) -> Found {
+        let mut found = Found::default();
+        for row in rows {
+            match decide(consumer, row, self.broker(consumer, place, row.stream_seq)) {
+                // What is followed elsewhere is looked at with everything, from time to time.
+                Outcome::Wait if row.recovery.is_some() => {}
+                Outcome::Wait => found.lowest = found.lowest.or(Some(row.stream_seq)),
+                Outcome::Received => found.received.push((row.id, consumer.id)),
+                Outcome::Dead(reason) => found.dead.push(GivenUp { id: row.id, consumer: consumer.id, reason }),
+                Outcome::Again { reason, counts } => found.missed.push(Missed {
+                    id: row.id,
+                    consumer: consumer.id,
+                    reason,
+                    counts,
+                    stream_seq: row.stream_seq,
+                }),
+            }
+        }
+        found
+    }
+
+    /// Where the broker stands with this place; without one the stream is another by now.
+    fn broker(&self, consumer: &Consumer, place: Option<&Place>, seq: i64) -> Broker {
+        let (Some(place), Ok(seq)) = (place, u64::try_from(seq)) else { return Broker::Lost };
+        let is_settled = self.follows.get(&consumer.id).is_some_and(|f| f.settled.has(seq));
+        if is_settled {
+            return Broker::Settled;
+        }
+        let is_gone = seq < place.state.first_seq || place.state.deleted.binary_search(&seq).is_ok();
+        if is_gone { Broker::Lost } else { Broker::Holds }
+    }
+
+    async fn apply(&self, found: &Found) -> anyhow::Result<()> {
+        if !found.received.is_empty() {
+            self.parts.store.receive(&found.received).await?;
+        }
+        self.give_up_on(&found.dead).await?;
+        if let Some(first) = found.missed.first() {
+            let (count, reason) = (found.missed.len(), &first.reason);
+            tracing::warn!(count, reason, id = %first.id, "messages without a receipt: sending them again to this consumer");
+            self.parts.store.send_again(&found.missed).await?;
+        }
+        Ok(())
+    }
+
+    /// Nobody waits for a consumer that is not required, nor for what stands before its start.
+    async fn release(&mut self, consumer: &Consumer) -> anyhow::Result<()> {
+        let below = match (consumer.is_required, consumer.start_seq) {
+            (true, Some(start)) if start > 1 => start - 1,
+            (true, _) => return Ok(()),
+            (false, _) => i64::MAX,
+        };
+        let rows_max = i64::from(self.config.rows_max);
+        let streams = match &consumer.stream {
+            Some(name) if consumer.is_required => self.places.get(name).map(|p| p.id).into_iter().collect(),
+            _ => self.parts.store.awaited_streams().await?,
+        };
+        for stream in streams {
+            let mut after = 0;
+            while after < below {
+                let at = Stretch { stream, after, to: below };
+                let (released, to) = self.parts.store.release_from(consumer.id, at, rows_max).await?;
+                if released > 0 {
+                    tracing::info!(
+                        consumer = consumer.name,
+                        released,
+                        "messages do not wait for this consumer any more"
+                    );
+                }
+                after = if released < rows_max { below } else { to };
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,193 @@
+//! The loop that sends again what a consumer missed: to that consumer alone, on a subject of its own, as the next generation.
+//!
+//! What is to be sent stands in `avouch.recovery`; whoever put it there has decided. Killed between the PubAck and the mark, it sends
+//! the same generation again, which the broker suppresses or the consumer's idempotency does.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::{FutureExt as _, StreamExt as _};
+use serde::Deserialize;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::alarm::{self, Alarms, Kind};
+use crate::broker::{Refusal, Stream};
+use crate::message::Payload;
+use crate::shards::Ownership;
+use crate::store::{Error, GivenUp, Recovery as Due, SentAgain, Store};
+
+/// `[recovery]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// How often to look what is to be sent again.
+    pub every_ms: u64,
+    /// Messages read at a time, payloads included.
+    pub rows_max: u32,
+    /// At most so many messages a second are sent again.
+    pub rate_per_s: u32,
+}
+
+/// A tenth of what a relay can do: what is new goes first, and consumers that come back are not flooded.
+impl Default for Config {
+    fn default() -> Self {
+        Self { every_ms: 500, rows_max: 256, rate_per_s: 1_000 }
+    }
+}
+
+/// Publishes that wait for their PubAck.
+const IN_FLIGHT: usize = 64;
+
+/// The loop.
+pub struct Recovery {
+    config: Config,
+    store: Arc<Store>,
+    streams: Vec<Stream>,
+    ownership: watch::Receiver<Ownership>,
+    alarms: Alarms,
+    failing: bool,
+}
+
+/// What became of one of them.
+enum Sent {
+    Stored(SentAgain),
+    /// It can never be sent.
+    Refused(GivenUp),
+    /// It stays to be sent.
+    Failed(String),
+}
+
+impl Recovery {
+    /// A loop that works while this instance owns shard 0.
+    pub fn new(
+        config: Config,
+        store: Arc<Store>,
+        streams: Vec<Stream>,
+        ownership: watch::Receiver<Ownership>,
+        alarms: Alarms,
+    ) -> Self {
+        Self { config, store, streams, ownership, alarms, failing: false }
+    }
+
+    /// Sends until `stop`.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let every = Duration::from_millis(self.config.every_ms);
+        let mut wait = every;
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(wait) => {}
+            }
+            if !self.may_work() {
+                wait = every;
+                continue;
+            }
+            let began = Instant::now();
+            let result = self.pass().await;
+            wait = match &result {
+                // More waits: as fast as the rate allows.
+                Ok(sent) if *sent > 0 => {
+                    let paced =
+                        Duration::from_secs(1) * u32::try_from(*sent).unwrap_or(u32::MAX) / self.config.rate_per_s;
+                    paced.saturating_sub(began.elapsed())
+                }
+                _ => every,
+            };
+            match &result {
+                Ok(_) if self.failing => tracing::info!("messages are sent again to their consumers"),
+                Ok(_) => {}
+                Err(e) if self.failing => tracing::debug!(error = %e, "messages cannot be sent again"),
+                Err(e) => tracing::warn!(error = %e, "messages cannot be sent again to their consumers; trying again"),
+            }
+            self.failing = result.is_err();
+        }
+    }
+
+    fn may_work(&self) -> bool {
+        let told = self.ownership.borrow();
+        told.valid_until > Instant::now() && told.owned.iter().any(|o| o.shard == 0)
+    }
+
+    /// Sends one batch. Returns how many were stored.
+    pub async fn pass(&mut self) -> anyhow::Result<usize> {
+        let due = self.store.claim_recoveries(self.config.rows_max.min(self.config.rate_per_s).into()).await?;
+        if due.is_empty() {
+            return Ok(0);
+        }
+        let streams = self.open(&due).await?;
+        let sends: Vec<_> = due.iter().map(|due| send(&streams, due).boxed()).collect();
+        let sent: Vec<Sent> = futures_util::stream::iter(sends).buffer_unordered(IN_FLIGHT).collect().await;
+        let (mut stored, mut refused, mut failure) = (Vec::new(), Vec::new(), None);
+        for outcome in sent {
+            match outcome {
+                Sent::Stored(sent) => stored.push(sent),
+                Sent::Refused(given_up) => refused.push(given_up),
+                Sent::Failed(why) => failure = Some(why),
+            }
+        }
+        if !stored.is_empty() {
+            self.store.sent_again(&stored).await?;
+        }
+        self.give_up_on(&refused).await?;
+        match failure {
+            Some(why) => anyhow::bail!(why),
+            None => Ok(stored.len()),
+        }
+    }
+
+    /// The streams that these go to, with the numbers of their incarnations.
+    async fn open(&self, due: &[Due]) -> anyhow::Result<Vec<(Stream, i32)>> {
+        let mut open = Vec::new();
+        for stream in self.streams.iter().filter(|s| due.iter().any(|d| d.stream == s.name)) {
+            let created = stream.open().await?;
+            open.push((stream.clone(), self.store.stream_id(&stream.name, created).await?));
+        }
+        Ok(open)
+    }
+
+    async fn give_up_on(&self, refused: &[GivenUp]) -> Result<(), Error> {
+        if refused.is_empty() {
+            return Ok(());
+        }
+        for dead in self.store.give_up_on(refused).await? {
+            let why = format!("consumer {}: {}", dead.consumer, dead.reason);
+            let (kind, id) = (Kind::Dead, dead.id.to_string());
+            self.alarms.raise(&alarm::Event { kind, subject: &dead.topic, id, reference: None, why: &why });
+        }
+        Ok(())
+    }
+}
+
+async fn send(streams: &[(Stream, i32)], due: &Due) -> Sent {
+    let Some((stream, number)) = streams.iter().find(|(s, _)| s.name == due.stream) else {
+        return Sent::Failed(format!(
+            "stream {} of consumer {} is not configured: add [stream.{}]",
+            due.stream, due.name, due.stream
+        ));
+    };
+    let message = &due.message;
+    let refused = |reason: String| Sent::Refused(GivenUp { id: message.id, consumer: due.consumer, reason });
+    let Payload::Here(payload) = message.payload.clone() else {
+        return Sent::Failed(format!("message {} came without its payload", message.id));
+    };
+    let headers = match message.wire_headers() {
+        Ok(headers) => headers,
+        Err(e) => return refused(e.to_string()),
+    };
+    let subject = stream.redo_subject(&due.name, &message.topic);
+    match stream.publish(subject, headers, payload).await {
+        Ok((seq, _)) => match i64::try_from(seq) {
+            Ok(stream_seq) => Sent::Stored(SentAgain {
+                id: message.id,
+                consumer: due.consumer,
+                generation: message.generation,
+                stream: *number,
+                stream_seq,
+            }),
+            Err(e) => Sent::Failed(e.to_string()),
+        },
+        Err(Refusal::Permanent(why)) => refused(why),
+        Err(Refusal::Broker(why)) => Sent::Failed(why),
+    }
+}

@@ -1,0 +1,319 @@
+//! Receipts and what is done without them: what consumers have not finished, what is sent again, what is given up.
+
+use std::time::Duration;
+
+use tokio_postgres::Row;
+use uuid::Uuid;
+
+use super::rows::payload_of;
+use super::{Error, Store};
+use crate::consumers::{Consumer, Receipt, Tracked};
+use crate::message::{Message, Payload};
+
+/// A part of a stream's incarnation: above `after`, up to `to`.
+#[derive(Clone, Copy, Debug)]
+pub struct Stretch {
+    /// The incarnation's number.
+    pub stream: i32,
+    /// The sequence before the first one.
+    pub after: i64,
+    /// The last one.
+    pub to: i64,
+}
+
+/// A message that one consumer has not finished, and what is known of it.
+#[derive(Clone, Debug)]
+pub struct Awaited {
+    /// The message.
+    pub id: Uuid,
+    /// Where it was sent, for the last time.
+    pub stream_seq: i64,
+    /// Since then.
+    pub age: Duration,
+    /// The state of the consumer's record of it, if there is one.
+    pub record: Option<String>,
+    /// Why that is so.
+    pub why: Option<String>,
+    /// `pending`, `sent` or `dead` if it was missed before and this is its first place; `again` if this is where it was sent again.
+    pub recovery: Option<String>,
+    /// How often it was sent again because of this consumer.
+    pub tries: u32,
+    /// Its topic.
+    pub topic: String,
+}
+
+/// What is to be sent again, to one consumer alone.
+#[derive(Clone, Debug)]
+pub struct Recovery {
+    /// To whom.
+    pub consumer: i32,
+    /// Its name.
+    pub name: String,
+    /// The stream of its durable.
+    pub stream: String,
+    /// The message with its new generation; shard and seq mean nothing here.
+    pub message: Message,
+    /// The transaction that held it, if one did.
+    pub tx_id: Option<Uuid>,
+}
+
+/// What was sent again.
+#[derive(Clone, Copy, Debug)]
+pub struct SentAgain {
+    /// The message.
+    pub id: Uuid,
+    /// To whom.
+    pub consumer: i32,
+    /// As which generation.
+    pub generation: u32,
+    /// The stream's incarnation.
+    pub stream: i32,
+    /// Its place there.
+    pub stream_seq: i64,
+}
+
+/// A message that one consumer missed.
+#[derive(Clone, Debug)]
+pub struct Missed {
+    /// The message.
+    pub id: Uuid,
+    /// By whom.
+    pub consumer: i32,
+    /// Why.
+    pub reason: String,
+    /// Whether sending it again counts against `generations_max`.
+    pub counts: bool,
+    /// Where it was missed.
+    pub stream_seq: i64,
+}
+
+/// A message that one consumer will not finish.
+#[derive(Clone, Debug)]
+pub struct GivenUp {
+    /// The message.
+    pub id: Uuid,
+    /// By whom.
+    pub consumer: i32,
+    /// Why.
+    pub reason: String,
+}
+
+/// What has become dead.
+#[derive(Clone, Debug)]
+pub struct Dead {
+    /// The message.
+    pub id: Uuid,
+    /// For whom.
+    pub consumer: String,
+    /// Its topic.
+    pub topic: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// A receipt by message, in its queue.
+#[derive(Clone, Debug)]
+pub struct Told {
+    /// Its number in the queue.
+    pub number: i64,
+    /// The message.
+    pub id: Uuid,
+    /// Whose it is.
+    pub consumer: i32,
+    /// Why it will never be done; none: it is done.
+    pub dead: Option<String>,
+    /// The message is known to be sent.
+    pub is_known: bool,
+    /// It has waited for that long enough.
+    pub is_old: bool,
+}
+
+impl Store {
+    /// Who must have which messages.
+    pub async fn tracked(&self) -> Result<Tracked, Error> {
+        let rows = self.control.query(include_str!("tracked.sql"), &[]).await?;
+        let (version, installation) = rows.first().map_or((0, Uuid::nil()), |r| (r.get(0), r.get(13)));
+        let consumers = rows.iter().filter(|r| r.get::<_, Option<i32>>(1).is_some()).map(consumer);
+        Ok(Tracked::new(installation, version, consumers.collect()))
+    }
+
+    /// What a consumer has not finished in this stretch, first places or places where it was sent again, in their order.
+    pub async fn look_awaited(
+        &self,
+        consumer: i32,
+        at: Stretch,
+        rows_max: i64,
+        places: Places,
+    ) -> Result<Vec<Awaited>, Error> {
+        let sql = match places {
+            Places::First => include_str!("look_awaited.sql"),
+            Places::Again => include_str!("look_recovered.sql"),
+        };
+        let rows = self.receipts.query(sql, &[&consumer, &at.stream, &at.after, &at.to, &rows_max]).await?;
+        Ok(rows.iter().map(awaited).collect())
+    }
+
+    /// Which messages these places are, by their numbers in `places`: `(stream, sequence, consumer)`.
+    pub async fn places(&self, places: &[(i32, i64, i32)]) -> Result<Vec<(usize, Uuid)>, Error> {
+        let streams: Vec<i32> = places.iter().map(|p| p.0).collect();
+        let seqs: Vec<i64> = places.iter().map(|p| p.1).collect();
+        let consumers: Vec<i32> = places.iter().map(|p| p.2).collect();
+        let rows = self.receipts.query(include_str!("places.sql"), &[&streams, &seqs, &consumers]).await?;
+        let number = |r: &Row| usize::try_from(r.get::<_, i64>(0) - 1).unwrap_or(usize::MAX);
+        Ok(rows.iter().map(|r| (number(r), r.get(1))).collect())
+    }
+
+    /// These consumers have finished these messages. Returns how many messages were waiting for that.
+    pub async fn receive(&self, receipts: &[(Uuid, i32)]) -> Result<u64, Error> {
+        let (ids, consumers): (Vec<Uuid>, Vec<i32>) = receipts.iter().copied().unzip();
+        self.receipts.execute(include_str!("receive.sql"), &[&ids, &consumers]).await
+    }
+
+    /// sent → dead. Returns what is dead now and was not before.
+    pub async fn give_up_on(&self, given_up: &[GivenUp]) -> Result<Vec<Dead>, Error> {
+        let ids: Vec<Uuid> = given_up.iter().map(|g| g.id).collect();
+        let consumers: Vec<i32> = given_up.iter().map(|g| g.consumer).collect();
+        let reasons: Vec<&str> = given_up.iter().map(|g| g.reason.as_str()).collect();
+        let rows = self.receipts.query(include_str!("give_up_on.sql"), &[&ids, &consumers, &reasons]).await?;
+        let dead = |r: &Row| Dead { id: r.get(0), consumer: r.get(1), topic: r.get(2), reason: r.get(3) };
+        Ok(rows.iter().map(dead).collect())
+    }
+
+    /// These are to be sent again. Returns how many will be.
+    pub async fn send_again(&self, missed: &[Missed]) -> Result<u64, Error> {
+        let ids: Vec<Uuid> = missed.iter().map(|m| m.id).collect();
+        let consumers: Vec<i32> = missed.iter().map(|m| m.consumer).collect();
+        let reasons: Vec<&str> = missed.iter().map(|m| m.reason.as_str()).collect();
+        let counts: Vec<bool> = missed.iter().map(|m| m.counts).collect();
+        let seqs: Vec<i64> = missed.iter().map(|m| m.stream_seq).collect();
+        let sql = include_str!("send_again.sql");
+        self.receipts.execute(sql, &[&ids, &consumers, &reasons, &counts, &seqs]).await
+    }
+
+    /// The next receipts by message, after this number.
+    pub async fn told_receipts(&self, rows_max: i64, after: i64) -> Result<Vec<Told>, Error> {
+        let rows = self.receipts.query(include_str!("told_receipts.sql"), &[&rows_max, &after]).await?;
+        let told = |r: &Row| Told {
+            number: r.get(0),
+            id: r.get(1),
+            consumer: r.get(2),
+            dead: r.get(3),
+            is_known: r.get(4),
+            is_old: r.get(5),
+        };
+        Ok(rows.iter().map(told).collect())
+    }
+
+    /// These receipts are applied.
+    pub async fn forget_receipts(&self, numbers: &[i64]) -> Result<(), Error> {
+        self.receipts.execute(include_str!("forget_receipts.sql"), &[&numbers]).await.map(drop)
+    }
+
+    /// The first sequence that a consumer has not finished.
+    pub async fn lowest_awaited(&self, consumer: i32, stream: i32) -> Result<Option<i64>, Error> {
+        let rows = self.receipts.query(include_str!("lowest_awaited.sql"), &[&consumer, &stream]).await?;
+        Ok(rows.first().and_then(|r| r.get(0)))
+    }
+
+    /// A new consumer must have everything from here on.
+    pub async fn start_consumer(&self, consumer: i32, first_seq: i64) -> Result<(), Error> {
+        self.receipts.execute(include_str!("start_consumer.sql"), &[&consumer, &first_seq]).await.map(drop)
+    }
+
+    /// Nobody waits for this consumer in this stretch any more. Returns how many messages did, and how far that was looked for.
+    pub async fn release_from(&self, consumer: i32, at: Stretch, rows_max: i64) -> Result<(i64, i64), Error> {
+        let params: super::link::Params<'_> = &[&consumer, &at.stream, &at.after, &at.to, &rows_max];
+        let rows = self.receipts.query(include_str!("release_from.sql"), params).await?;
+        Ok(rows.first().map_or((0, at.to), |r| (r.get(0), r.get(1))))
+    }
+
+    /// Former incarnations of a stream in which somebody still waits for a consumer.
+    pub async fn former_streams(&self, name: &str, present: i32) -> Result<Vec<i32>, Error> {
+        let rows = self.receipts.query(include_str!("former_streams.sql"), &[&name, &present]).await?;
+        Ok(rows.iter().map(|r| r.get(0)).collect())
+    }
+
+    /// Incarnations of streams in which somebody waits for a consumer.
+    pub async fn awaited_streams(&self) -> Result<Vec<i32>, Error> {
+        let rows = self.receipts.query(include_str!("awaited_streams.sql"), &[]).await?;
+        Ok(rows.iter().map(|r| r.get(0)).collect())
+    }
+
+    /// What is to be sent again, oldest first.
+    pub async fn claim_recoveries(&self, rows_max: i64) -> Result<Vec<Recovery>, Error> {
+        let rows = self.recoveries.query(include_str!("claim_recoveries.sql"), &[&rows_max]).await?;
+        Ok(rows.iter().map(recovery).collect())
+    }
+
+    /// pending → sent.
+    pub async fn sent_again(&self, sent: &[SentAgain]) -> Result<(), Error> {
+        let ids: Vec<Uuid> = sent.iter().map(|s| s.id).collect();
+        let consumers: Vec<i32> = sent.iter().map(|s| s.consumer).collect();
+        let generations: Vec<i32> = sent.iter().map(|s| i32::try_from(s.generation).unwrap_or(i32::MAX)).collect();
+        let streams: Vec<i32> = sent.iter().map(|s| s.stream).collect();
+        let seqs: Vec<i64> = sent.iter().map(|s| s.stream_seq).collect();
+        let sql = include_str!("sent_again.sql");
+        self.recoveries.execute(sql, &[&ids, &consumers, &generations, &streams, &seqs]).await.map(drop)
+    }
+}
+
+/// Which places of messages.
+#[derive(Clone, Copy, Debug)]
+pub enum Places {
+    /// Where they were sent first.
+    First,
+    /// Where they were sent again, to one consumer.
+    Again,
+}
+
+fn consumer(row: &Row) -> Consumer {
+    let unsigned = |n: i32| u32::try_from(n).unwrap_or(0);
+    Consumer {
+        id: row.get(1),
+        name: row.get(2),
+        stream: row.get(3),
+        topics: row.get(4),
+        is_required: row.get(5),
+        receipt: if row.get::<_, &str>(6) == "inbox" { Receipt::Inbox } else { Receipt::Ack },
+        trust_settled: row.get(7),
+        deadline: Duration::from_millis(unsigned(row.get(8)).into()),
+        generations_max: unsigned(row.get(9)),
+        start_seq: row.get(10),
+        is_changing: row.get(11),
+        is_paused: row.get(12),
+    }
+}
+
+fn awaited(row: &Row) -> Awaited {
+    Awaited {
+        id: row.get(0),
+        stream_seq: row.get(1),
+        age: Duration::from_millis(u64::try_from(row.get::<_, Option<i64>>(2).unwrap_or(0)).unwrap_or(0)),
+        record: row.get(3),
+        why: row.get(4),
+        recovery: row.get(5),
+        tries: u32::try_from(row.get::<_, Option<i32>>(6).unwrap_or(0)).unwrap_or(0),
+        topic: row.get(7),
+    }
+}
+
+fn recovery(row: &Row) -> Recovery {
+    let payload = payload_of(row, 8).unwrap_or_default();
+    Recovery {
+        consumer: row.get(1),
+        name: row.get(2),
+        stream: row.get(3),
+        message: Message {
+            shard: 0,
+            seq: 0,
+            id: row.get(0),
+            generation: u32::try_from(row.get::<_, i32>(4)).unwrap_or(0),
+            created_at: row.get(5),
+            topic: row.get::<_, &str>(6).into(),
+            key: row.get::<_, Option<&str>>(7).map(Into::into),
+            payload: Payload::Here(bytes::Bytes::copy_from_slice(payload)),
+            headers: row.get::<_, Option<&str>>(10).map(Into::into),
+        },
+        tx_id: row.get(11),
+    }
+}
