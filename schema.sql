@@ -235,6 +235,14 @@ create index if not exists recovery_pending on avouch.recovery (changed_at) wher
 create index if not exists recovery_sent on avouch.recovery (consumer, stream, stream_seq) where state = 'sent';
 create index if not exists recovery_dead on avouch.recovery (consumer, changed_at) where state = 'dead';
 
+-- Dead messages that programs were told of, in the stream of dead letters.
+create table if not exists avouch.dead_letter (
+  message_id uuid not null,
+  consumer   int not null,                    -- 0: it was never sent
+  at         timestamptz not null default clock_timestamp(),
+  constraint dead_letter_pkey primary key (message_id, consumer)
+);
+
 -- Tokens grow over all records: a store that keeps the greatest one that it saw refuses whoever was overtaken.
 create sequence if not exists avouch.inbox_token as bigint cache 1;
 
@@ -346,6 +354,26 @@ create table if not exists avouch.deployment (
   constraint deployment_plugin foreign key (name, digest) references avouch.plugin (name, digest)
 );
 create index if not exists deployment_current on avouch.deployment (name, id);
+
+-- -- Dead messages ----------------------------------------------------------------------------------------------------
+-- What is the same failure: its reason without what differs from message to message.
+create or replace function avouch.failure_class(reason text) returns text
+language sql immutable strict parallel safe set search_path = pg_catalog, pg_temp as $$
+  select regexp_replace(regexp_replace(left(reason, 300), '[0-9a-fA-F]{8}-[0-9a-fA-F-]{27}', '?', 'g'), '[0-9]+', '?', 'g')
+$$;
+
+-- Dead messages, one row for each consumer that they are dead for; consumer is null if the message was never sent. (A function and
+-- no view, which would keep columns from being changed. Without settings of its own, so that it is inlined.)
+create or replace function avouch.failures()
+returns table (id uuid, topic text, key text, consumer text, consumer_id int, reason text, class text, created_at timestamptz, seq bigint)
+language sql stable as $$
+  select o.id, o.topic, o.key, c.name, coalesce(r.consumer, 0), coalesce(r.reason, o.reason, ''),
+         avouch.failure_class(coalesce(r.reason, o.reason, '')), o.created_at, o.seq
+  from avouch.outbox o
+  left join avouch.recovery r on r.message_id = o.id and r.state = 'dead'
+  left join avouch.consumer c on c.id = r.consumer
+  where o.state = 'dead'
+$$;
 
 -- -- Triggers ---------------------------------------------------------------------------------------------------------
 -- (Functions that look rows up set enable_seqscan = off: a session keeps the plan that it made when the table was empty.)
@@ -689,6 +717,7 @@ begin
   update avouch.outbox o set state = 'sent', reason = null
   where o.id = resend.id and o.state is not distinct from 'dead' and o.awaiting is not null;
   if found then
+    delete from avouch.dead_letter d where d.message_id = resend.id;
     -- What a consumer's record holds against it is lifted: sending it again would be answered reject.
     update avouch.inbox i
     set state = 'waiting', revision = i.revision + 1, attempts = 0, until = clock_timestamp(), reason = null, changed_at = clock_timestamp()
@@ -707,6 +736,7 @@ begin
     return false;
   end if;
   delete from avouch.hold h where h.message_id = resend.id;
+  delete from avouch.dead_letter d where d.message_id = resend.id;
   insert into avouch.audit (action, subject) values ('resend', resend.id::text);
   -- Its place is below what the relay still looks at, so the relay is told to look at everything.
   perform pg_notify('avouch_doorbell', 'rescan');
@@ -1056,6 +1086,7 @@ end $$;
 
 -- -- Grants -----------------------------------------------------------------------------------------------------------
 revoke all on all functions in schema avouch from public;
+grant execute on function avouch.failure_class(text), avouch.failures() to avouch_runtime, avouch_viewer;
 grant execute on function avouch.uuid_v7(), avouch.shard_of(text, uuid) to avouch_producer, avouch_runtime;
 grant insert (tx_id, topic, key, payload, payload_bytes, headers, not_before, release_on, dedup_key)
   on avouch.outbox to avouch_producer;
@@ -1083,6 +1114,7 @@ grant insert (tx_id, topic, key, payload, payload_bytes, headers, not_before, re
   on avouch.outbox to avouch_runtime;
 grant delete on avouch.dedup, avouch.plugin_log, avouch.inbox, avouch.receipt to avouch_runtime;
 grant insert, update, delete on avouch.recovery to avouch_runtime;
+grant insert, delete on avouch.dead_letter to avouch_runtime;
 grant insert, update on avouch.consumer to avouch_runtime;
 grant insert, update, delete on avouch.instance, avouch.hold to avouch_runtime;
 grant update on avouch.shard to avouch_runtime;

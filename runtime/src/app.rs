@@ -133,7 +133,8 @@ async fn start_source(
         alarms: alarms.clone(),
     };
     running.spawn(Receipts::new(config.receipts.clone(), parts).run(stop.clone()));
-    let (resent, seen) = (streams.clone(), ownership.clone());
+    let dead = config.dead_stream().map(|(name, c)| broker.stream(&name, &c, Vec::new()));
+    let (resent, seen) = ((streams.clone(), dead), ownership.clone());
     let recovery = Recovery::new(config.recovery.clone(), Arc::clone(&store), resent, seen, alarms.clone());
     running.spawn(recovery.run(stop.clone()));
     let parts = Parts { store, broker, replies, streams, topics, doorbell, ownership, progress, alarms };

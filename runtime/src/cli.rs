@@ -2,6 +2,8 @@
 
 mod alarm;
 mod build;
+mod consumer;
+mod dead;
 mod deploy;
 mod inspect;
 mod operate;
@@ -79,7 +81,7 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Hold back a topic or a key: its messages wait, in order
+    /// Hold back a topic, a key or a consumer: messages wait, in order
     Pause {
         #[command(flatten)]
         what: operate::What,
@@ -87,28 +89,36 @@ enum Command {
         #[arg(long)]
         reason: Option<String>,
     },
-    /// Let a paused topic or key go on
+    /// Let a paused topic, key or consumer go on
     Resume {
         #[command(flatten)]
         what: operate::What,
     },
+    /// List consumers, or remove one
+    #[command(subcommand)]
+    Consumer(consumer::Command),
     /// List dead messages, oldest first
     Dead {
+        #[command(flatten)]
+        group: dead::Group,
+        /// Count them by consumer, topic and reason
+        #[arg(long)]
+        groups: bool,
         /// At most so many
         #[arg(long, default_value_t = 50)]
         limit: i64,
     },
     /// Send dead messages again, as their next generation
     Resend {
-        /// Message ids
-        #[arg(required = true)]
-        ids: Vec<uuid::Uuid>,
+        #[command(flatten)]
+        which: dead::Which,
     },
-    /// Give messages up that were not sent
+    /// Send messages to one consumer once more, also what it has finished
+    Replay(dead::Replay),
+    /// Give messages up that were not sent, or are dead
     Discard {
-        /// Message ids
-        #[arg(required = true)]
-        ids: Vec<uuid::Uuid>,
+        #[command(flatten)]
+        which: dead::Which,
         /// Why, for the audit
         #[arg(long)]
         reason: Option<String>,
@@ -167,9 +177,12 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Status { json } => inspect::status(&common.target()?, json).await.map(done),
         Command::Pause { what, reason } => operate::pause(&common.target()?, &what, reason).await.map(done),
         Command::Resume { what } => operate::resume(&common.target()?, &what).await,
-        Command::Dead { limit } => operate::dead(&common.target()?, limit).await.map(done),
-        Command::Resend { ids } => operate::resend(&common.target()?, &ids).await,
-        Command::Discard { ids, reason } => operate::discard(&common.target()?, &ids, reason).await,
+        Command::Consumer(command) => consumer::run(&common.load()?, &common.target()?, command).await,
+        Command::Dead { group, groups: true, .. } => dead::groups(&common.target()?, &group).await.map(done),
+        Command::Dead { group, limit, .. } => dead::list(&common.target()?, &group, limit).await.map(done),
+        Command::Resend { which } => dead::resend(&common.target()?, &which).await,
+        Command::Replay(what) => dead::replay(&common.target()?, &what).await,
+        Command::Discard { which, reason } => dead::discard(&common.target()?, &which, reason).await,
     }
 }
 

@@ -169,6 +169,13 @@ impl Config {
         self.consumer.iter().filter(|(_, c)| has(c)).map(|(name, _)| name.clone()).collect()
     }
 
+    /// The stream for dead letters: as configured, or kept for as long as the others keep messages.
+    pub fn dead_stream(&self) -> Option<(String, broker::streams::Config)> {
+        let name = self.recovery.dead_stream.clone()?;
+        let subject_prefix = self.recovery.dead_prefix.clone();
+        Some((name, broker::streams::Config { subject_prefix, ..broker::streams::Config::default() }))
+    }
+
     /// The durable consumers, by name.
     pub fn durables(&self) -> BTreeMap<String, receipts::Wanted> {
         let with_topics = self.consumer.iter().filter(|(_, c)| !c.topics.is_empty());

@@ -190,7 +190,9 @@ impl Desk {
         let id = look.id;
         let none = || format!("there is no message {id}: it was never inserted, or is retired");
         let message = self.store.message_status(id).await?.ok_or_else(|| Fault::new(Code::NotFound, none()))?;
+        let waits_for: Option<Value> = message.waits_for.as_deref().and_then(|text| serde_json::from_str(text).ok());
         Ok(json!({
+            "waits_for": waits_for.unwrap_or_else(|| json!([])),
             "id": id, "state": message.state, "topic": message.topic, "key": message.key, "stream": message.stream,
             "sequence": message.sequence, "generation": message.generation,
             "created_at": message.created_at.format(&Rfc3339).ok(), "reason": message.reason,

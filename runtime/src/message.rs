@@ -61,6 +61,8 @@ const AVOUCH_ID: HeaderName = HeaderName::from_static("Avouch-Id");
 const AVOUCH_TOPIC: HeaderName = HeaderName::from_static("Avouch-Topic");
 const AVOUCH_KEY: HeaderName = HeaderName::from_static("Avouch-Key");
 const AVOUCH_GENERATION: HeaderName = HeaderName::from_static("Avouch-Generation");
+const AVOUCH_DEAD_CONSUMER: HeaderName = HeaderName::from_static("Avouch-Dead-Consumer");
+const AVOUCH_DEAD_REASON: HeaderName = HeaderName::from_static("Avouch-Dead-Reason");
 const AVOUCH_CREATED_AT: HeaderName = HeaderName::from_static("Avouch-Created-At");
 
 impl Message {
@@ -80,6 +82,16 @@ impl Message {
             write!(id, ":{}", self.generation).expect("writing to a String cannot fail");
         }
         id
+    }
+
+    /// The headers of its dead letter: the message's, and for whom it is dead, and why.
+    pub fn dead_headers(&self, consumer: &str, reason: &str) -> Result<HeaderMap, BadHeader> {
+        let mut map = self.wire_headers()?;
+        let reason: String = reason.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        map.insert(NATS_MSG_ID, trusted(&format!("dead:{}:{consumer}", self.msg_id())));
+        map.insert(AVOUCH_DEAD_CONSUMER, trusted(consumer));
+        map.insert(AVOUCH_DEAD_REASON, trusted(&reason));
+        Ok(map)
     }
 
     /// The NATS headers: the row's own first, so that none of them can replace one of ours.

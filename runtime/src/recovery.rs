@@ -27,12 +27,16 @@ pub struct Config {
     pub rows_max: u32,
     /// At most so many messages a second are sent again.
     pub rate_per_s: u32,
+    /// A stream that gets a copy of each dead message, on `<dead_prefix>.<consumer>.<topic>`, for programs; none unless it is named.
+    pub dead_stream: Option<String>,
+    /// What its subjects begin with.
+    pub dead_prefix: String,
 }
 
 /// A tenth of what a relay can do: what is new goes first, and consumers that come back are not flooded.
 impl Default for Config {
     fn default() -> Self {
-        Self { every_ms: 500, rows_max: 256, rate_per_s: 1_000 }
+        Self { every_ms: 500, rows_max: 256, rate_per_s: 1_000, dead_stream: None, dead_prefix: "dead".into() }
     }
 }
 
@@ -44,6 +48,8 @@ pub struct Recovery {
     config: Config,
     store: Arc<Store>,
     streams: Vec<Stream>,
+    /// Gets dead letters.
+    dead: Option<Stream>,
     ownership: watch::Receiver<Ownership>,
     alarms: Alarms,
     failing: bool,
@@ -59,15 +65,15 @@ enum Sent {
 }
 
 impl Recovery {
-    /// A loop that works while this instance owns shard 0.
+    /// A loop over these streams, and one for dead letters, that works while this instance owns shard 0.
     pub fn new(
         config: Config,
         store: Arc<Store>,
-        streams: Vec<Stream>,
+        (streams, dead): (Vec<Stream>, Option<Stream>),
         ownership: watch::Receiver<Ownership>,
         alarms: Alarms,
     ) -> Self {
-        Self { config, store, streams, ownership, alarms, failing: false }
+        Self { config, store, streams, dead, ownership, alarms, failing: false }
     }
 
     /// Sends until `stop`.
@@ -85,6 +91,10 @@ impl Recovery {
             }
             let began = Instant::now();
             let result = self.pass().await;
+            let result = match self.tell_dead().await {
+                Err(e) => result.and(Err(e)),
+                Ok(()) => result,
+            };
             wait = match &result {
                 // More waits: as fast as the rate allows.
                 Ok(sent) if *sent > 0 => {
@@ -134,6 +144,36 @@ impl Recovery {
             Some(why) => anyhow::bail!(why),
             None => Ok(stored.len()),
         }
+    }
+
+    /// Copies dead messages to the stream for dead letters. Told twice after a crash, under one id.
+    async fn tell_dead(&self) -> anyhow::Result<()> {
+        let Some(stream) = &self.dead else { return Ok(()) };
+        let untold = self.store.untold_dead(self.config.rows_max.into()).await?;
+        if untold.is_empty() {
+            return Ok(());
+        }
+        stream.open().await?;
+        let mut told = Vec::new();
+        for letter in &untold {
+            // A token that no consumer can have, for what was never sent.
+            let name = letter.name.as_deref().unwrap_or("-");
+            let Payload::Here(payload) = letter.message.payload.clone() else { continue };
+            let headers = letter.message.dead_headers(name, &letter.reason)?;
+            let subject = stream.subject(&format!("{name}.{}", letter.message.topic));
+            match stream.publish(subject, headers, payload).await {
+                Ok(_) => {}
+                Err(Refusal::Permanent(why)) => {
+                    tracing::warn!(id = %letter.message.id, why, "a dead message cannot be copied to the stream for dead letters");
+                }
+                Err(Refusal::Broker(why)) => {
+                    self.store.told_dead(&told).await?;
+                    anyhow::bail!(why);
+                }
+            }
+            told.push((letter.message.id, letter.consumer));
+        }
+        Ok(self.store.told_dead(&told).await?)
     }
 
     /// The streams that these go to, with the numbers of their incarnations.

@@ -24,7 +24,7 @@ pub use self::inbox::{Begin, Begun, Claim as InboxClaim, Consumer, Finish, Finis
 use self::link::Link;
 pub use self::link::{FIXED_PLANS, Plans};
 pub use self::plugins::{Deployment, LogLine};
-pub use self::receipts::{Awaited, Dead, GivenUp, Missed, Places, Recovery, SentAgain, Stretch, Told};
+pub use self::receipts::{Awaited, Dead, DeadLetter, GivenUp, Missed, Places, Recovery, SentAgain, Stretch, Told};
 use self::rows::{AskColumns, columns, payload_of, read_row, u16_of, usize_of};
 use crate::secret::Secret;
 use crate::window::{Ask, Holds, Mark, Reading, Snapshot};

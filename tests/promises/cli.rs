@@ -295,14 +295,14 @@ async fn operator_commands_do_what_they_say() {
     let (text, unknown) = (id.to_string(), Uuid::now_v7().to_string());
     let at = async |args: &[&str]| avouch_at(database.url(), args).await;
     let count = async |sql: &str| client.query_one(sql, &[]).await.expect("it can be counted").get::<_, i64>(0);
-    for (kind, name) in [("topic", "t"), ("key", "k 1")] {
+    for (kind, name) in [("topic", "t"), ("key", "k 1"), ("consumer", "c")] {
         at(&["pause", kind, name, "--reason", "a test"]).await.succeeds().says(name);
         assert_eq!(count("select count(*) from avouch.hold where reason = 'a test'").await, 1);
         at(&["resume", kind, name]).await.succeeds().says("goes on");
         assert_eq!(count("select count(*) from avouch.hold").await, 0);
         at(&["resume", kind, name]).await.fails_with(1).says("was not paused");
     }
-    at(&["pause", "consumer", "x"]).await.fails_with(2);
+    at(&["pause", "shard", "x"]).await.fails_with(2);
     at(&["dead"]).await.succeeds().says("no message is dead");
     at(&["resend", &text]).await.fails_with(1).says("is not dead");
     let bury = format!(

@@ -9,10 +9,12 @@ use async_nats::jetstream::{AckKind, Message};
 use avouch_tests::process::Avouch;
 use avouch_tests::wait::until;
 use futures_util::StreamExt;
-use serde_json::{Value, json};
+use serde_json::json;
 use uuid::Uuid;
 
+use crate::cli::avouch;
 use crate::relayed::{LIMIT, Relayed, config};
+use crate::schema::File;
 
 /// Quick enough for a test.
 const QUICK: &str = "every_ms = 100\ngrace_ms = 200\n";
@@ -25,9 +27,14 @@ struct Followed {
 
 impl Followed {
     async fn start(consumers: &str) -> Followed {
+        Followed::with(consumers, "").await
+    }
+
+    /// With these settings of `[recovery]`.
+    async fn with(consumers: &str, recovery: &str) -> Followed {
         let events = Uuid::now_v7().simple();
         let settings = format!(
-            "{consumers}\n[receipts]\n{QUICK}events_stream = \"EVENTS_{events}\"\n[recovery]\nevery_ms = 50\n[upkeep]\nevery_ms = 200\n"
+            "{consumers}\n[receipts]\n{QUICK}events_stream = \"EVENTS_{events}\"\n[recovery]\nevery_ms = 50\n{recovery}[upkeep]\nevery_ms = 200\n"
         );
         let relayed = Relayed::start(&settings).await;
         Followed { relayed, settings }
@@ -77,21 +84,16 @@ impl Followed {
         self.relayed.client.batch_execute(sql).await.expect("is valid");
     }
 
-    async fn ask(&self, endpoint: &str, headers: Option<&Message>, body: Value) -> Value {
-        let client = async_nats::connect(avouch_tests::servers::shared().nats.url()).await.expect("it runs");
-        let subject = format!("{}.v1.{endpoint}", self.prefix());
-        let answer = match headers {
-            Some(message) => {
-                let headers = message.headers.clone().unwrap_or_default();
-                client.request_with_headers(subject, headers, message.payload.clone()).await
-            }
-            None => client.request(subject, body.to_string().into()).await,
-        };
-        serde_json::from_slice(&answer.expect("it is answered").payload).expect("an answer is JSON")
-    }
-
-    fn prefix(&self) -> String {
-        format!("ctl-{}", self.relayed.names.prefix)
+    /// What the command prints.
+    async fn cli(&self, args: &[&str]) -> String {
+        let config = config(
+            &self.relayed.database,
+            &avouch_tests::servers::shared().nats.url(),
+            &self.relayed.names,
+            &self.settings,
+        );
+        let file = File::new("avouch.toml", &config);
+        avouch(&[&["--config", file.path()], args].concat(), &[]).await.succeeds().text
     }
 }
 

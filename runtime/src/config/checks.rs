@@ -80,6 +80,17 @@ pub fn wrong(config: &Config) -> Vec<String> {
     check((1..=10_000).contains(&config.receipts.rows_max), "receipts.rows_max: from 1 to 10000");
     check(config.recovery.every_ms > 0, "recovery.every_ms: at least 1");
     check((1..=10_000).contains(&config.recovery.rows_max), "recovery.rows_max: from 1 to 10000");
+    if let Some(stream) = &config.recovery.dead_stream {
+        let prefix = &config.recovery.dead_prefix;
+        check(
+            is_subject(prefix) && !prefixes.contains(prefix),
+            "recovery.dead_prefix: tokens of letters, digits, - and _, and no stream's subject_prefix",
+        );
+        check(
+            config.streams().iter().all(|(name, _)| name != stream),
+            "recovery.dead_stream: a stream of its own, not one of [stream.NAME]",
+        );
+    }
     check(
         config.recovery.rate_per_s > 0,
         "recovery.rate_per_s: at least 1; to stop one consumer: avouch pause consumer NAME",

@@ -80,6 +80,8 @@ pub struct MessageStatus {
     pub created_at: OffsetDateTime,
     /// Why it is dead, discarded or cancelled.
     pub reason: Option<String>,
+    /// The required consumers that have not finished it, and how far each is, as a JSON array.
+    pub waits_for: Option<String>,
 }
 
 /// Why a request was not carried out, by what the producer does next.
@@ -201,6 +203,7 @@ impl Store {
             generation: r.get(5),
             created_at: r.get(6),
             reason: r.get(7),
+            waits_for: r.get(8),
         }))
     }
 }

@@ -111,6 +111,19 @@ pub struct Dead {
     pub reason: String,
 }
 
+/// A dead message that programs are to be told of.
+#[derive(Clone, Debug)]
+pub struct DeadLetter {
+    /// For whom it is dead; 0 for nobody: it was never sent.
+    pub consumer: i32,
+    /// The consumer's name.
+    pub name: Option<String>,
+    /// Why.
+    pub reason: String,
+    /// The message; shard and seq mean nothing here.
+    pub message: Message,
+}
+
 /// A receipt by message, in its queue.
 #[derive(Clone, Debug)]
 pub struct Told {
@@ -255,6 +268,18 @@ impl Store {
         let sql = include_str!("sent_again.sql");
         self.recoveries.execute(sql, &[&ids, &consumers, &generations, &streams, &seqs]).await.map(drop)
     }
+
+    /// Dead messages that programs were not told of, oldest first: `tx_id` and the stream mean nothing here.
+    pub async fn untold_dead(&self, rows_max: i64) -> Result<Vec<DeadLetter>, Error> {
+        let rows = self.recoveries.query(include_str!("untold_dead.sql"), &[&rows_max]).await?;
+        Ok(rows.iter().map(dead_letter).collect())
+    }
+
+    /// Programs were told of these: `(message, consumer)`.
+    pub async fn told_dead(&self, told: &[(Uuid, i32)]) -> Result<(), Error> {
+        let (ids, consumers): (Vec<Uuid>, Vec<i32>) = told.iter().copied().unzip();
+        self.recoveries.execute(include_str!("told_dead.sql"), &[&ids, &consumers]).await.map(drop)
+    }
 }
 
 /// Which places of messages.
@@ -298,22 +323,31 @@ fn awaited(row: &Row) -> Awaited {
 }
 
 fn recovery(row: &Row) -> Recovery {
-    let payload = payload_of(row, 8).unwrap_or_default();
     Recovery {
         consumer: row.get(1),
         name: row.get(2),
         stream: row.get(3),
-        message: Message {
-            shard: 0,
-            seq: 0,
-            id: row.get(0),
-            generation: u32::try_from(row.get::<_, i32>(4)).unwrap_or(0),
-            created_at: row.get(5),
-            topic: row.get::<_, &str>(6).into(),
-            key: row.get::<_, Option<&str>>(7).map(Into::into),
-            payload: Payload::Here(bytes::Bytes::copy_from_slice(payload)),
-            headers: row.get::<_, Option<&str>>(10).map(Into::into),
-        },
+        message: message(row, 4),
         tx_id: row.get(11),
+    }
+}
+
+fn dead_letter(row: &Row) -> DeadLetter {
+    DeadLetter { consumer: row.get(1), name: row.get(2), reason: row.get(3), message: message(row, 4) }
+}
+
+/// The id, and from this column on: generation, created_at, topic, key, both payloads, headers.
+fn message(row: &Row, at: usize) -> Message {
+    let payload = payload_of(row, at + 4).unwrap_or_default();
+    Message {
+        shard: 0,
+        seq: 0,
+        id: row.get(0),
+        generation: u32::try_from(row.get::<_, i32>(at)).unwrap_or(0),
+        created_at: row.get(at + 1),
+        topic: row.get::<_, &str>(at + 2).into(),
+        key: row.get::<_, Option<&str>>(at + 3).map(Into::into),
+        payload: Payload::Here(bytes::Bytes::copy_from_slice(payload)),
+        headers: row.get::<_, Option<&str>>(at + 6).map(Into::into),
     }
 }

@@ -11,11 +11,12 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     // 0
     ("message", &[]),
     ("lifecycle", &[]),
+    ("consumers", &[]),
     ("topics", &[]),
     ("window", &["message", "topics"]),
     ("secret", &[]),
     // 1
-    ("store", &["message", "secret", "window"]),
+    ("store", &["consumers", "message", "secret", "window"]),
     ("alarm", &["lifecycle", "secret", "store::connect", "store::full_text"]),
     ("broker", &["lifecycle", "message", "secret", "store::full_text"]),
     ("doorbell", &["store::connect", "store::Error", "store::full_text"]),
@@ -27,6 +28,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         &[
             "alarm",
             "broker",
+            "consumers",
             "doorbell",
             "lifecycle",
             "message",
@@ -43,6 +45,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("upkeep", &["broker", "store"]),
     ("control", &["answer", "broker", "store"]),
     ("inbox", &["alarm", "answer", "broker", "rules", "store"]),
+    ("receipts", &["alarm", "broker", "consumers", "shards::Ownership", "store"]),
+    ("recovery", &["alarm", "broker", "message", "shards::Ownership", "store"]),
     // 3
     ("exporter", &[]),
     ("logs", &[]),
@@ -52,11 +56,14 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "alarm",
             "broker",
             "checkback",
+            "consumers",
             "control",
             "doorbell",
             "exporter",
             "inbox",
             "logs",
+            "receipts",
+            "recovery",
             "relay",
             "rules",
             "shards",
@@ -77,6 +84,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "deployments",
             "doorbell",
             "inbox",
+            "receipts",
+            "recovery",
             "relay",
             "rules",
             "schema",
@@ -86,7 +95,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         ],
     ),
     ("dev", &["app", "config", "schema", "secret", "store"]),
-    ("cli", &["alarm", "app", "config", "dev", "exporter", "logs", "rules", "schema", "secret", "store"]),
+    ("cli", &["alarm", "app", "broker", "config", "dev", "exporter", "logs", "rules", "schema", "secret", "store"]),
 ];
 /// Who may name the clients of the outside world. `message` makes NATS's header map, `dev` asks servers whether they are up.
 const MAY_USE: &[(&str, &[&str])] = &[
@@ -110,6 +119,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "dev",
             "doorbell",
             "inbox",
+            "receipts",
+            "recovery",
             "relay",
             "rules",
             "schema",

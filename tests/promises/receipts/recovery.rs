@@ -161,3 +161,131 @@ async fn message_that_was_delivered_too_often_is_dead_and_its_late_receipt_lifts
     followed.sql(&format!("select avouch.confirm('billing', '{id}')")).await;
     followed.relayed.in_state(id, "consumed").await;
 }
+
+#[tokio::test]
+async fn dead_messages_are_listed_resent_and_discarded_as_groups_of_one_failure() {
+    let followed = Followed::start(ACK).await;
+    followed.durable("billing").await;
+    let mut ids = Vec::new();
+    for n in 0..6 {
+        ids.push(followed.relayed.insert("orders.created", &n.to_string(), "{}").await);
+        followed.relayed.in_state(ids[n], "sent").await;
+    }
+    // Two failures, four messages of one and two of the other; what differs is in the numbers.
+    for (n, id) in ids.iter().enumerate() {
+        let why = if n < 4 { format!("no order {n}") } else { "card refused".to_owned() };
+        followed.sql(&format!("select avouch.confirm('billing', '{id}', '{why}')")).await;
+        followed.relayed.in_state(*id, "dead").await;
+    }
+    let groups = followed.cli(&["dead", "--groups"]).await;
+    assert!(groups.contains("      4  consumer billing  orders.created") && groups.contains("no order ?"), "{groups}");
+    assert!(groups.contains("      2  consumer billing") && groups.contains("card refused"), "{groups}");
+    let one = followed.cli(&["dead", "--failure", "card refused"]).await;
+    assert_eq!(one.lines().count(), 4, "{one}");
+    let sent = followed.cli(&["resend", "--consumer", "billing", "--failure", "no order ?"]).await;
+    assert!(sent.contains("4 messages"), "{sent}");
+    let given_up = followed
+        .cli(&["discard", "--topic", "orders.created", "--reason", "refunded", "--failure", "card refused"])
+        .await;
+    assert!(given_up.contains("2 messages"), "{given_up}");
+    for id in &ids[4..] {
+        assert_eq!(followed.state(*id).await, "discarded");
+    }
+    for _ in 0..10 {
+        followed.next("billing").await.ack().await.expect("it is sent");
+    }
+    for id in &ids[..4] {
+        followed.relayed.in_state(*id, "consumed").await;
+    }
+}
+
+#[tokio::test]
+async fn dead_letters_are_copied_to_a_stream_for_programs() {
+    let letters = format!("DEAD_{}", Uuid::now_v7().simple());
+    let followed =
+        Followed::with(ACK, &format!("dead_stream = {letters:?}\ndead_prefix = {:?}\n", format!("dead-{letters}")))
+            .await;
+    followed.durable("billing").await;
+    let id = followed.relayed.insert("orders.created", "1", "the payload").await;
+    followed.relayed.in_state(id, "sent").await;
+    followed.sql(&format!("select avouch.confirm('billing', '{id}', E'no\nsuch order')")).await;
+    until("the letter arrives", LIMIT, async || {
+        let mut stream = followed.relayed.jetstream.get_stream(&letters).await.ok()?;
+        (stream.info().await.ok()?.state.messages > 0).then_some(())
+    })
+    .await;
+    let all = avouch_tests::stream::read_all(&followed.relayed.jetstream, &letters).await;
+    assert_eq!(all.len(), 1);
+    assert!(all[0].subject.ends_with(".billing.orders.created"), "{}", all[0].subject);
+    assert_eq!(all[0].payload, "the payload");
+    assert_eq!(all[0].header("Avouch-Dead-Consumer"), Some("billing"));
+    assert_eq!(all[0].header("Avouch-Dead-Reason"), Some("no such order"));
+    assert_eq!(all[0].header("Avouch-Id"), Some(id.to_string().as_str()));
+}
+
+#[tokio::test]
+async fn consumed_messages_are_replayed_to_one_consumer() {
+    let both = format!("{ACK}[consumer.stock]\ntopics = [\"orders.>\"]\n");
+    let followed = Followed::start(&both).await;
+    followed.durable("stock").await;
+    let id = followed.relayed.insert("orders.created", "1", "{}").await;
+    for name in ["billing", "stock"] {
+        followed.next(name).await.ack().await.expect("it is sent");
+    }
+    followed.relayed.in_state(id, "consumed").await;
+    let told =
+        followed.cli(&["replay", "billing", "--topic", "orders.created", "--from", "2020-01-01T00:00:00Z"]).await;
+    assert!(told.contains("1 messages are sent to billing once more"), "{told}");
+    assert_eq!(followed.awaits(id).await, ["billing"]);
+    let again = followed.next("billing").await;
+    assert_eq!(
+        again.headers.clone().and_then(|h| h.get("Avouch-Generation").map(ToString::to_string)),
+        Some("1".into())
+    );
+    again.ack().await.expect("it is sent");
+    followed.relayed.in_state(id, "consumed").await;
+    assert_eq!(followed.durable("stock").await.cached_info().num_pending, 0);
+}
+
+#[tokio::test]
+async fn paused_consumer_gets_nothing_until_it_is_resumed() {
+    let followed = Followed::start(ACK).await;
+    let durable = followed.durable("billing").await;
+    followed.cli(&["pause", "consumer", "billing", "--reason", "its database moves"]).await;
+    until("it is paused", LIMIT, async || durable.get_info().await.ok()?.paused.then_some(())).await;
+    let id = followed.relayed.insert("orders.created", "1", "{}").await;
+    followed.relayed.in_state(id, "sent").await;
+    let mut batch = durable
+        .batch()
+        .max_messages(1)
+        .expires(std::time::Duration::from_millis(500))
+        .messages()
+        .await
+        .expect("it can be asked");
+    assert!(futures_util::StreamExt::next(&mut batch).await.is_none(), "it is paused");
+    followed.cli(&["resume", "consumer", "billing"]).await;
+    followed.next("billing").await.ack().await.expect("it is sent");
+    followed.relayed.in_state(id, "consumed").await;
+}
+
+#[tokio::test]
+async fn consumer_that_is_away_for_longer_than_the_stream_keeps_messages_loses_none() {
+    let followed = Followed::start(&format!("{ACK}generations_max = 0\n")).await;
+    followed.durable("billing").await;
+    let id = followed.relayed.insert("orders.created", "1", "{}").await;
+    followed.relayed.in_state(id, "sent").await;
+    let stream = followed.relayed.jetstream.get_stream(&followed.relayed.names.stream).await.expect("it was made");
+    // Three times the broker's time is over, as far as it is concerned.
+    for generation in 1..=3 {
+        stream.purge().await.expect("is allowed");
+        until("it is sent again", LIMIT, async || {
+            let sql = "select generation from avouch.recovery where message_id = $1 and state = 'sent'";
+            let row = followed.relayed.client.query_opt(sql, &[&id]).await.expect("is valid")?;
+            (row.get::<_, i32>(0) == generation).then_some(())
+        })
+        .await;
+    }
+    assert_eq!(followed.state(id).await, "sent", "not dead, though nothing may be sent again for a missing receipt");
+    followed.next("billing").await.ack().await.expect("it is sent");
+    followed.relayed.in_state(id, "consumed").await;
+}
