@@ -322,7 +322,7 @@ async fn operator_commands_do_what_they_say() {
     at(&["discard", &text]).await.fails_with(1).says("nothing done");
     let audited = "select count(*) from avouch.audit \
                    where actor = 'postgres' and action in ('pause', 'resume', 'resend', 'discard')";
-    assert_eq!(count(audited).await, 7);
+    assert_eq!(count(audited).await, 9);
 }
 
 /// A pgbouncer in transaction mode, for one test.
