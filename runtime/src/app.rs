@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::control::{self, Control};
 use crate::deployments::Deployments;
 use crate::doorbell::{Doorbell, Mode};
-use crate::inbox::{self, Desk, Inbox};
+use crate::inbox::{self, Desk, Inbox, Keeper};
 use crate::relay::{Parts, Relay};
 use crate::rules::Rules;
 use crate::shards::{Progress, Shards};
@@ -115,8 +115,8 @@ async fn start_source(
             let subjects = inbox::subjects(&config.control.subject_prefix);
             let service = broker.serve(inbox::NAME, inbox::DESCRIPTION, &subjects).await?;
             let seen = (Arc::clone(&rules), sizes.1);
-            let desk =
-                Desk::new(config.inbox.clone(), config.consumer.clone(), Arc::clone(&store), seen, alarms.clone());
+            let keeper = keeper(config, &store, &broker);
+            let desk = Desk::new(config.inbox.clone(), config.consumer.clone(), keeper, seen, alarms.clone());
             let inbox = Inbox::new(service, desk, grace);
             running.spawn(inbox.run(stop.clone()));
         }
@@ -137,6 +137,17 @@ async fn start_source(
         }
     });
     Ok(())
+}
+
+/// Where it is recorded what consumers did.
+fn keeper(config: &Config, store: &Arc<Store>, broker: &Broker) -> Keeper {
+    match config.inbox.store {
+        inbox::Store::Table => Keeper::Table(Arc::clone(store)),
+        inbox::Store::Kv => {
+            let records = broker.records(&config.inbox.kv, config.inbox.keep_hours);
+            Keeper::Bucket(Arc::new(records), Arc::new(inbox::policies(&config.consumer)))
+        }
+    }
 }
 
 /// The engine for plugins, with this very program as its compiler.

@@ -1,5 +1,6 @@
 //! Everything Avouch asks of NATS. The only code that knows its client.
 
+pub mod records;
 pub mod service;
 pub mod streams;
 
@@ -15,6 +16,7 @@ use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 use tokio::sync::watch;
 
+pub use self::records::Records;
 pub use self::service::{Request, Service};
 pub use self::streams::Stream;
 use crate::lifecycle::{Answer, read_answer};
@@ -126,6 +128,7 @@ pub struct Broker {
     inbox: String,
     connected: watch::Receiver<bool>,
     jetstream: async_nats::jetstream::Context,
+    domain: Option<String>,
 }
 
 /// What the broker answers to publishes.
@@ -192,7 +195,7 @@ impl Broker {
         };
         jetstream.set_timeout(Duration::from_millis(config.request_timeout_ms));
         let replies = Replies { inbox: inbox.clone(), messages };
-        Ok((Self { client, inbox, connected, jetstream }, replies))
+        Ok((Self { client, inbox, connected, jetstream, domain: config.domain.clone() }, replies))
     }
 
     /// True while there is a connection, with every change.
@@ -203,6 +206,11 @@ impl Broker {
     /// A stream of this broker.
     pub fn stream(&self, name: &str, config: &streams::Config) -> Stream {
         Stream::new(name, config, self.jetstream.clone())
+    }
+
+    /// The bucket of what consumers did; a record is kept for so many hours after its last change, or for good if that is 0.
+    pub fn records(&self, config: &records::Config, keep_hours: u64) -> Records {
+        Records::new(config, keep_hours, self.domain.as_deref(), self.jetstream.clone())
     }
 
     /// Answers requests to these subjects, together with every other instance that does.

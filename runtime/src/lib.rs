@@ -4,6 +4,7 @@
 
 pub mod message;
 
+pub mod idempotency;
 pub mod lifecycle;
 pub mod topics;
 pub mod window;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::store::{Begin, Finish, InboxClaim};
+use crate::idempotency::{Begin, Claim, Finish};
 
 /// What concerns one record.
 pub trait Keyed {
@@ -16,7 +16,7 @@ impl Keyed for Begin {
     }
 }
 
-impl Keyed for InboxClaim {
+impl Keyed for Claim {
     fn place(&self) -> (&str, &str) {
         self.begin.place()
     }

@@ -10,14 +10,15 @@ const FILE_LINES_MAX: usize = 400;
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     // 0
     ("message", &[]),
+    ("idempotency", &[]),
     ("lifecycle", &[]),
     ("topics", &[]),
     ("window", &["message", "topics"]),
     ("secret", &[]),
     // 1
-    ("store", &["message", "secret", "window"]),
+    ("store", &["idempotency", "message", "secret", "window"]),
     ("alarm", &["lifecycle", "secret", "store::connect", "store::full_text"]),
-    ("broker", &["lifecycle", "message", "secret", "store::full_text"]),
+    ("broker", &["idempotency", "lifecycle", "message", "secret", "store::full_text"]),
     ("doorbell", &["store::connect", "store::Error", "store::full_text"]),
     ("rules", &["broker", "secret", "store::connect", "store::full_text"]),
     ("answer", &["broker", "store"]),
@@ -42,7 +43,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("shards", &["store"]),
     ("upkeep", &["broker", "store"]),
     ("control", &["answer", "broker", "store"]),
-    ("inbox", &["alarm", "answer", "broker", "rules", "store"]),
+    ("inbox", &["alarm", "answer", "broker", "idempotency", "rules", "store"]),
     // 3
     ("exporter", &[]),
     ("logs", &[]),
