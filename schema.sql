@@ -915,6 +915,9 @@ grant insert (id, checker, ref, check_at) on avouch.tx to avouch_runtime;
 grant insert (tx_id, topic, key, payload, payload_bytes, headers, not_before, release_on, dedup_key)
   on avouch.outbox to avouch_runtime;
 grant delete on avouch.dedup, avouch.plugin_log, avouch.inbox to avouch_runtime;
+-- What nobody has begun is begun, and what is plainly done is done, many at once: without a call each.
+grant insert, update on avouch.inbox to avouch_runtime;
+grant usage on sequence avouch.inbox_token to avouch_runtime;
 grant insert, update on avouch.consumer to avouch_runtime;
 grant insert, update, delete on avouch.instance, avouch.hold to avouch_runtime;
 grant update on avouch.shard to avouch_runtime;

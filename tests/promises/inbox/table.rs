@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use avouch_tests::database::Database;
 use avouch_tests::wait::{secs, until};
+use futures_util::future::join_all;
 use serde_json::json;
 use tokio::task::JoinSet;
 use tokio_postgres::Client;
@@ -130,4 +131,26 @@ async fn every_database_knows_the_consumers_and_one_of_them_is_asked() {
     let records = "select count(*) from avouch.inbox";
     let count: i64 = other.query_one(records, &[]).await.expect("is valid").get(0);
     assert_eq!(count, 1, "only what was done there");
+}
+
+#[tokio::test]
+async fn records_are_found_by_their_key_in_a_large_table() {
+    let gate = Gate::new(BILLING).await;
+    gate.sql(
+        "insert into avouch.inbox (consumer, key, state, message_id) select c.id, uid::text, 'running', uid from avouch.consumer c, \
+         (select gen_random_uuid() as uid from generate_series(1, 30000)) uids",
+    )
+    .await;
+    let pairs = join_all((0..100).map(|_| gate.begin(Uuid::now_v7()))).await;
+    let words = pairs.iter().map(|run| gate.say("complete", json!({ "key": run["key"], "token": run["token"] })));
+    assert!(join_all(words).await.iter().all(|answer| is(answer, "done")));
+    let sql = "select i.idx_scan, i.idx_tup_read, t.seq_scan from pg_stat_user_indexes i join pg_stat_user_tables t using (relid) \
+               where indexrelname = 'inbox_pkey'";
+    let [scans, read, whole] = until("the statistics to have arrived", secs(30), async || {
+        let row = gate.desk.ground.client.query_one(sql, &[]).await.expect("is valid");
+        let counts: [i64; 3] = [row.get(0), row.get(1), row.get(2)];
+        (counts[0] >= 100).then_some(counts)
+    })
+    .await;
+    assert!(read < 10 * scans && whole < 5, "{read} entries read in {scans} scans, {whole} times the whole table");
 }
