@@ -65,7 +65,8 @@ impl Gate {
 
     /// The bucket of the records.
     async fn bucket(&self) -> kv::Store {
-        self.desk.ground.jetstream.get_key_value("avouch_inbox").await.expect("the runtime has made it")
+        let jetstream = &self.desk.ground.jetstream;
+        until("the bucket to be made", secs(10), async || jetstream.get_key_value("avouch_inbox").await.ok()).await
     }
 
     /// A person has looked at what is parked.
