@@ -1,8 +1,9 @@
 //! What the services answer: JSON, and errors that programs can tell apart.
 
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::json;
 
-use crate::broker::Request;
+use crate::broker::{self, Request};
 use crate::store::Error;
 use crate::store::control::Refusal;
 
@@ -99,17 +100,43 @@ impl From<Error> for Fault {
     }
 }
 
-/// Answers a request.
-pub async fn send(request: &Request, answer: Result<Value, Fault>) {
-    match answer {
-        Ok(value) => request.answer(value.to_string().into_bytes()).await,
-        Err(fault) => {
-            let mut error = json!({ "code": fault.code.name(), "message": fault.message });
-            if let Some(rule) = &fault.rule {
-                error["rule"] = json!(rule);
+impl From<broker::Error> for Fault {
+    fn from(e: broker::Error) -> Self {
+        match e {
+            broker::Error::Retry(why) => {
+                tracing::debug!(why, "a request has trouble with the broker");
+                Self::new(Code::Unavailable, "JetStream does not answer: repeat it later".into())
             }
-            let body = json!({ "error": error }).to_string().into_bytes();
-            request.refuse(fault.code.status(), &fault.message, body).await;
+            broker::Error::Fatal(why) => {
+                tracing::error!(why, "requests cannot be served");
+                Self::new(
+                    Code::Unavailable,
+                    "what is recorded cannot be used: see the runtime's log, then repeat it".into(),
+                )
+            }
         }
     }
+}
+
+/// Answers a request.
+pub async fn send<T: Serialize>(request: &Request, answer: Result<T, Fault>) {
+    let written = answer.and_then(|value| {
+        // Only a fault of ours writes what is no JSON.
+        let broken = |e| Fault::new(Code::Unavailable, format!("the answer cannot be written: {e}"));
+        serde_json::to_vec(&value).map_err(broken)
+    });
+    match written {
+        Ok(body) => request.answer(body).await,
+        Err(fault) => refuse(request, &fault).await,
+    }
+}
+
+/// Says why a request is not carried out.
+pub async fn refuse(request: &Request, fault: &Fault) {
+    let mut error = json!({ "code": fault.code.name(), "message": fault.message });
+    if let Some(rule) = &fault.rule {
+        error["rule"] = json!(rule);
+    }
+    let body = json!({ "error": error }).to_string().into_bytes();
+    request.refuse(fault.code.status(), &fault.message, body).await;
 }

@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::control::{self, Control};
 use crate::deployments::Deployments;
 use crate::doorbell::{Doorbell, Mode};
-use crate::inbox::{self, Desk, Inbox};
+use crate::inbox::{self, Desk, Inbox, Keeper};
 use crate::receipts::{self, Receipts};
 use crate::recovery::Recovery;
 use crate::relay::{Parts, Relay};
@@ -118,8 +118,9 @@ async fn start_source(
             let subjects = inbox::subjects(&config.control.subject_prefix);
             let service = broker.serve(inbox::NAME, inbox::DESCRIPTION, &subjects).await?;
             let seen = (Arc::clone(&rules), sizes.1);
-            let desk =
-                Desk::new(config.inbox.clone(), config.consumer.clone(), Arc::clone(&store), seen, alarms.clone());
+            let keeper = keeper(config, &store, &broker);
+            let kept = (keeper, Arc::clone(&store));
+            let desk = Desk::new(config.inbox.clone(), config.consumer.clone(), kept, seen, alarms.clone());
             let inbox = Inbox::new(service, desk, grace);
             running.spawn(inbox.run(stop.clone()));
         }
@@ -153,6 +154,17 @@ async fn start_source(
         }
     });
     Ok(())
+}
+
+/// Where it is recorded what consumers did.
+fn keeper(config: &Config, store: &Arc<Store>, broker: &Broker) -> Keeper {
+    match config.inbox.store {
+        inbox::Store::Table => Keeper::Table(Arc::clone(store)),
+        inbox::Store::Kv => {
+            let records = broker.records(&config.inbox.kv, config.inbox.keep_hours);
+            Keeper::Bucket(Arc::new(records), Arc::new(inbox::policies(&config.consumer)))
+        }
+    }
 }
 
 /// The engine for plugins, with this very program as its compiler.

@@ -299,6 +299,14 @@ mod tests {
     }
 
     #[test]
+    fn records_in_a_bucket_fit_into_messages_and_its_name_is_one_token() {
+        let large = "[inbox]\nresult_bytes_max = 1_000_000\n";
+        assert!(Config::parse(large).is_ok());
+        assert!(refused(&format!("{large}store = \"kv\"")).contains("262144"));
+        assert!(refused("[inbox.kv]\nbucket = \"a.b\"\nreplicas = 0").contains("inbox.kv.bucket"));
+    }
+
+    #[test]
     fn several_streams_need_a_default_and_prefixes_of_their_own() {
         assert!(
             refused("[stream.A]\nsubject_prefix = \"a\"\n[stream.B]\nsubject_prefix = \"b\"")

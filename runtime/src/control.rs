@@ -126,7 +126,7 @@ impl Control {
         };
         if self.work.len() >= self.requests_max {
             let many = format!("{} requests are under way here: repeat it soon", self.work.len());
-            return answer::send(&request, Err(Fault::new(Code::Unavailable, many))).await;
+            return answer::refuse(&request, &Fault::new(Code::Unavailable, many)).await;
         }
         let desk = Arc::clone(&self.desk);
         self.work.spawn(async move {

@@ -1,12 +1,15 @@
 //! The inbox: consumers ask over NATS whether they may act on a message, and say what came of it.
 //!
-//! One task owns the desk. What many ask goes to the database together, one statement a batch; while one is under way the
-//! next gathers. An answer says what has been committed; a request that got none may be repeated.
+//! One task owns the desk. What many ask goes to where it is recorded together; while one batch is under way the next gathers. An
+//! answer says what has been committed; a request that got none may be repeated.
 
+mod confirms;
 mod desk;
 mod judge;
+mod keeper;
 mod lane;
 mod request;
+mod told;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,7 +18,9 @@ use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
 pub use self::desk::Desk;
-use crate::broker::{Request, Service};
+pub use self::keeper::Keeper;
+use crate::broker::{Request, Service, records};
+use crate::idempotency::{Policy, Takeover};
 use crate::store::Consumer;
 
 /// `[inbox]`.
@@ -30,24 +35,35 @@ pub struct Config {
     pub result_bytes_max: usize,
     /// How long a record is kept after its last change, in hours: longer than a message can still be delivered. 0 keeps everything.
     pub keep_hours: u64,
+    /// Where it is recorded what consumers who ask did.
+    pub store: Store,
+    /// The bucket, if it is recorded there.
+    pub kv: records::Config,
+}
+
+/// Where it is recorded what consumers who ask did.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum Store {
+    /// In `avouch.inbox`: as durable as the database, and by its clock.
+    #[default]
+    Table,
+    /// In a key-value bucket: no row a message, and a weaker promise.
+    Kv,
 }
 
 /// Longer than a stream keeps a message (a week), and an outbox (three days).
 impl Default for Config {
     fn default() -> Self {
-        Self { requests_max: 4_096, batch_rows_max: 256, result_bytes_max: 16 << 10, keep_hours: 240 }
+        Self {
+            requests_max: 4_096,
+            batch_rows_max: 256,
+            result_bytes_max: 16 << 10,
+            keep_hours: 240,
+            store: Store::Table,
+            kv: records::Config::default(),
+        }
     }
-}
-
-/// What follows a lease that ended without a word.
-#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "lowercase")]
-pub enum Takeover {
-    /// The next one that asks runs it again: right where an effect may be repeated, or is fenced by the token.
-    #[default]
-    Rerun,
-    /// Nobody does, until a person has looked: right where an effect must not be repeated.
-    Park,
 }
 
 /// `[consumer.NAME]`.
@@ -159,13 +175,16 @@ pub enum Endpoint {
     Complete,
     /// It failed.
     Fail,
+    /// It is done, without having been asked.
+    Confirm,
 }
 
-const ENDPOINTS: [(&str, Endpoint); 4] = [
+const ENDPOINTS: [(&str, Endpoint); 5] = [
     ("v1.inbox.begin.*", Endpoint::Begin),
     ("v1.inbox.renew.*", Endpoint::Renew),
     ("v1.inbox.complete.*", Endpoint::Complete),
     ("v1.inbox.fail.*", Endpoint::Fail),
+    ("v1.message.confirm.*", Endpoint::Confirm),
 ];
 
 /// The subjects, in the order in which a service must offer them to [`Inbox`]. The last token is the consumer's name, so that
@@ -199,6 +218,18 @@ pub fn consumers(config: &BTreeMap<String, ConsumerConfig>, default_stream: &str
         generations_max: int(c.generations_max),
     };
     config.iter().map(consumer).collect()
+}
+
+/// The same, as records in a bucket are decided.
+pub fn policies(config: &BTreeMap<String, ConsumerConfig>) -> BTreeMap<String, Policy> {
+    let policy = |c: &ConsumerConfig| Policy {
+        lease_ms: c.lease_ms.into(),
+        takeover: c.takeover,
+        attempts_max: i32::try_from(c.attempts_max).unwrap_or(i32::MAX),
+        retry_first_ms: c.retry_first_ms.into(),
+        retry_max_ms: c.retry_max_ms.into(),
+    };
+    config.iter().map(|(name, c)| (name.clone(), policy(c))).collect()
 }
 
 /// The loop.

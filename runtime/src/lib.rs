@@ -5,6 +5,7 @@
 pub mod message;
 
 pub mod consumers;
+pub mod idempotency;
 pub mod lifecycle;
 pub mod topics;
 pub mod window;

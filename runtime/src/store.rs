@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 pub use self::checks::{Claim, Doubt, Due, Held, Parked, Postponed};
 use self::connect::{Target, Tls};
-pub use self::inbox::{Begin, Begun, Claim as InboxClaim, Consumer, Finish, Finished, Record};
+pub use self::inbox::Consumer;
 use self::link::Link;
 pub use self::link::{FIXED_PLANS, Plans};
 pub use self::plugins::{Deployment, LogLine};

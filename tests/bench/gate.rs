@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_nats::{Client, HeaderMap};
+use avouch_tests::wait::until;
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -16,8 +17,13 @@ use crate::stage::Stage;
 const CALLERS: usize = 64;
 const NAIVE_CONNECTIONS: usize = 16;
 
-/// `gate_rate`, `gate_p50_us`, `gate_p99_us`, `gate_naive_rate`, `gate_ratio`.
+/// `gate_rate`, `gate_p50_us`, `gate_p99_us`, `gate_naive_rate`, `gate_ratio`; `gate_kv_rate`, `gate_kv_p50_us`, `gate_kv_p99_us`.
 pub async fn gate(report: &mut Report, time: Duration, rounds: usize) -> anyhow::Result<()> {
+    in_table(report, time, rounds).await?;
+    in_bucket(report, time, rounds).await
+}
+
+async fn in_table(report: &mut Report, time: Duration, rounds: usize) -> anyhow::Result<()> {
     let stage = Stage::set().await;
     let mut avouch = stage.runtime_with("[consumer.bench]\n").await;
     let naive = Naive::start(&stage).await?;
@@ -38,6 +44,29 @@ pub async fn gate(report: &mut Report, time: Duration, rounds: usize) -> anyhow:
     report.median("gate_p99_us", &p99, "one pair");
     report.median("gate_naive_rate", &naive_rate, "pairs a second with one statement a call, 16 connections");
     report.median("gate_ratio", &ratio, "over that, bar 2");
+    Ok(())
+}
+
+/// Records in a bucket, whose server has the default durability: it does not wait for the disk.
+async fn in_bucket(report: &mut Report, time: Duration, rounds: usize) -> anyhow::Result<()> {
+    let stage = Stage::set().await;
+    let mut avouch = stage.runtime_with("[consumer.bench]\n[inbox]\nstore = \"kv\"\n").await;
+    let nats = async_nats::connect(stage.nats.url()).await?;
+    until("the gate to answer", Duration::from_secs(10), async || {
+        nats.request("$SRV.PING.avouch-inbox", "".into()).await.ok()
+    })
+    .await;
+    let [mut rate, mut p50, mut p99] = [const { Vec::new() }; 3];
+    for _ in 0..rounds {
+        let ours = measure(&stage, "avouch", time).await?;
+        rate.push(ours.rate);
+        p50.push(ours.p50_us);
+        p99.push(ours.p99_us);
+    }
+    avouch.terminate(Duration::from_secs(10)).await;
+    report.median("gate_kv_rate", &rate, "pairs a second with records in a key-value bucket");
+    report.median("gate_kv_p50_us", &p50, "one pair");
+    report.median("gate_kv_p99_us", &p99, "one pair");
     Ok(())
 }
 

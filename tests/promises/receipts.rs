@@ -1,5 +1,6 @@
 //! A message is done when its consumers are: receipts, and what becomes of messages without one.
 
+mod confirmed;
 mod recovery;
 
 use std::time::Duration;

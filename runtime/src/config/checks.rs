@@ -2,7 +2,10 @@
 
 use super::{Config, DEFAULT_STREAM};
 use crate::inbox::{ConsumerConfig, Receipt};
-use crate::{alarm, consumers};
+use crate::{alarm, consumers, inbox};
+
+/// Written as JSON in JSON it may double, and the rest of the record needs room: NATS's messages have 1 MiB unless configured.
+const KV_RESULT_BYTES_MAX: usize = 256 << 10;
 
 /// What cannot be, and what to write instead; nothing if all is fine.
 pub fn wrong(config: &Config) -> Vec<String> {
@@ -60,6 +63,16 @@ pub fn wrong(config: &Config) -> Vec<String> {
     check((1..=10_000).contains(&config.inbox.batch_rows_max), "inbox.batch_rows_max: from 1 to 10000");
     check((1..=1_000_000).contains(&config.inbox.requests_max), "inbox.requests_max: from 1 to 1000000");
     check(config.inbox.result_bytes_max <= 1 << 20, "inbox.result_bytes_max: at most 1048576");
+    let kv = &config.inbox.kv;
+    check(
+        !kv.bucket.is_empty() && !kv.bucket.contains('.') && is_subject(&kv.bucket),
+        "inbox.kv.bucket: write letters, digits, - and _",
+    );
+    check((1..=5).contains(&kv.replicas), "inbox.kv.replicas: from 1 to 5");
+    check(
+        config.inbox.store == inbox::Store::Table || config.inbox.result_bytes_max <= KV_RESULT_BYTES_MAX,
+        "inbox.result_bytes_max: at most 262144 with inbox.store = \"kv\": a record is a message of the broker's",
+    );
     for (name, consumer) in &config.consumer {
         let is_token = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
         check(
@@ -198,6 +211,10 @@ fn durable_faults(config: &Config, consumer: &ConsumerConfig) -> Vec<String> {
     check(
         consumer.receipt == Receipt::Ack || config.source.len() < 2,
         "receipt = \"inbox\" needs the inbox and the outbox in one database: with several sources, set receipt = \"ack\"",
+    );
+    check(
+        consumer.receipt == Receipt::Ack || config.inbox.store == inbox::Store::Table || consumer.topics.is_empty(),
+        "receipt = \"inbox\" needs inbox.store = \"table\": with \"kv\", set receipt = \"ack\"",
     );
     check(consumer.max_deliver != Some(0), "max_deliver: at least 1, or leave it out");
     check(

@@ -5,18 +5,19 @@ use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher as _;
 use std::sync::Arc;
 
-use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
-use super::desk::{HELD_RETRY_MS, begun_json};
+use super::desk::{HELD, HELD_RETRY_MS};
+use super::request::Confirm;
+use super::told::Told;
 use crate::alarm::{Alarms, Event, Kind};
 use crate::answer::{Code, Fault};
 use crate::broker::Request;
-use crate::rules::{self, Decision, Identity, Message, Plugin, Rules, Seen, SeenRecord, Status};
-use crate::store::{Begin, Begun, InboxClaim, Record};
+use crate::idempotency::{Begin, Begun, Claim, Decision, Record, State};
+use crate::rules::{self, Identity, Message, Plugin, Rules, Seen, SeenRecord, Status};
 
 /// Somebody else changed the record while the plugin decided: it decides anew, so often.
 const MISSES_MAX: usize = 3;
@@ -36,7 +37,9 @@ pub enum Question {
     /// What is recorded?
     Begin(Begin, Reply),
     /// Run it, if that is still so.
-    Claim(InboxClaim, Reply),
+    Claim(Claim, Reply),
+    /// This is a receipt, though it is recorded under another key, or not at all.
+    Confirm(Confirm),
 }
 
 /// Judges messages with plugins.
@@ -55,7 +58,7 @@ impl Judge {
     }
 
     /// What the consumer is told about the message that it sent.
-    pub async fn judge(&self, consumer: &str, name: &str, begin: Begin, request: &Request) -> Result<Value, Fault> {
+    pub async fn judge(&self, consumer: &str, name: &str, begin: Begin, request: &Request) -> Result<Told, Fault> {
         let Some(plugin) = self.rules.plugin(name) else {
             let none = format!("plugin {name} of consumer {consumer} is not deployed: avouch plugin deploy");
             return Err(Fault::new(Code::Unavailable, none));
@@ -74,10 +77,10 @@ impl Judge {
         };
         for _ in 0..MISSES_MAX {
             let Some(begun) = self.ask(|reply| Question::Begin(begin.clone(), reply)).await? else {
-                return Ok(busy(HELD_RETRY_MS, "somebody is changing its record"));
+                return Ok(Told::busy(HELD_RETRY_MS, HELD));
             };
-            if begun.decision != "ask" {
-                return Ok(begun_json(&begin.key, begun));
+            if begun.decision != Decision::Ask {
+                return Ok(Told::of(begin.key, begun));
             }
             let seen = Seen { identity: identity.clone(), record: begun.seen.as_ref().map(record) };
             let answer = self.rules.decide(&plugin, consumer, &message, &seen).await;
@@ -86,33 +89,36 @@ impl Judge {
                 Ok(decision) => decision,
                 Err(fault) => return Ok(faulted(name, &message.id, &fault)),
             };
-            let is_done = begun.seen.as_ref().is_some_and(|r| r.state == "done");
-            let plain = |decision: &str, reason: String| {
-                Ok(json!({ "decision": decision, "key": begin.key, "reason": reason }))
+            let is_done = begun.seen.as_ref().is_some_and(|r| r.state == State::Done);
+            let plain = |decision: Decision, reason: String| {
+                let begun = Begun { reason: Some(reason), ..Begun::of(decision) };
+                Ok(Told::of(begin.key.clone(), begun))
             };
             match decision {
-                Decision::Run => {
+                rules::Decision::Run => {
                     let expected = begun.seen.as_ref().map(|r| r.revision);
-                    let claim = InboxClaim { begin: begin.clone(), expected };
+                    let claim = Claim { begin: begin.clone(), expected };
                     match self.ask(|reply| Question::Claim(claim, reply)).await? {
-                        Some(begun) if begun.decision == "run" => return Ok(begun_json(&begin.key, begun)),
+                        Some(begun) if begun.decision == Decision::Run => {
+                            return Ok(Told::of(begin.key, begun));
+                        }
                         _ => continue,
                     }
                 }
-                Decision::Done if is_done => {
-                    return Ok(begun_json(&begin.key, Begun { decision: "done".into(), ..begun }));
+                rules::Decision::Done if is_done => {
+                    return Ok(Told::of(begin.key, Begun { decision: Decision::Done, ..begun }));
                 }
-                Decision::Done => {
+                rules::Decision::Done => {
                     let fault = rules::Fault::Broken("it says done, and nothing is".into());
                     return Ok(faulted(name, &message.id, &fault));
                 }
-                Decision::Defer(ms) => return Ok(busy(ms, "deferred by the plugin")),
-                Decision::Skip(reason) => return plain("skip", reason),
-                Decision::Reject(reason) => return plain("reject", reason),
-                Decision::Conflict(reason) => return plain("conflict", reason),
+                rules::Decision::Defer(ms) => return Ok(Told::busy(ms, "deferred by the plugin")),
+                rules::Decision::Skip(reason) => return plain(Decision::Skip, reason),
+                rules::Decision::Reject(reason) => return plain(Decision::Reject, reason),
+                rules::Decision::Conflict(reason) => return plain(Decision::Conflict, reason),
             }
         }
-        Ok(busy(RETRY_MS, "others change its record faster than the plugin decides"))
+        Ok(Told::busy(RETRY_MS, "others change its record faster than the plugin decides"))
     }
 
     /// What the plugin says, twice for a sample: it must say the same.
@@ -136,6 +142,20 @@ impl Judge {
             }
         }
         Ok(identity)
+    }
+
+    /// What it was told is a receipt, if it is one: done, or dead with the reason.
+    pub async fn confirm(&self, consumer: &str, message: Uuid, told: &Told) {
+        let why = || told.begun.reason.clone().unwrap_or_else(|| "no reason given".into());
+        let dead = match told.begun.decision {
+            Decision::Done | Decision::Skip => None,
+            Decision::Reject | Decision::Conflict => Some(why()),
+            Decision::Run | Decision::Busy | Decision::Ask | Decision::Miss => return,
+        };
+        // Nobody listens while this instance stops: the message is asked about again, and told the same.
+        if self.questions.send(Question::Confirm(Confirm::new(consumer, message, dead))).await.is_err() {
+            tracing::debug!(consumer, %message, "a receipt was not kept: this instance stops");
+        }
     }
 
     async fn ask(&self, question: impl FnOnce(Reply) -> Question) -> Result<Option<Begun>, Fault> {
@@ -182,7 +202,7 @@ fn checked(identity: Identity) -> Result<Identity, rules::Fault> {
 
 fn record(record: &Record) -> SeenRecord {
     SeenRecord {
-        status: if record.state == "done" { Status::Completed } else { Status::Failed },
+        status: if record.state == State::Done { Status::Completed } else { Status::Failed },
         message_id: record.message.unwrap_or(Uuid::nil()).to_string(),
         fingerprint: record.fingerprint.clone(),
         version: record.version.and_then(|v| u64::try_from(v).ok()),
@@ -191,16 +211,14 @@ fn record(record: &Record) -> SeenRecord {
     }
 }
 
-fn busy(retry_after_ms: u32, reason: &str) -> Value {
-    json!({ "decision": "busy", "retry_after_ms": retry_after_ms, "reason": reason })
-}
-
 /// What cannot be judged is neither run nor done: it waits, or is rejected where the plugin says that waiting is in vain.
-fn faulted(plugin: &str, message: &str, fault: &rules::Fault) -> Value {
+fn faulted(plugin: &str, message: &str, fault: &rules::Fault) -> Told {
     tracing::warn!(plugin, message, fault = %fault, "a message cannot be judged");
     match fault {
-        rules::Fault::Permanent(why) => json!({ "decision": "reject", "reason": why }),
-        other => busy(RETRY_MS, &format!("its plugin {plugin} cannot judge it: {other}")),
+        rules::Fault::Permanent(why) => {
+            Told { key: None, begun: Begun { reason: Some(why.clone()), ..Begun::of(Decision::Reject) } }
+        }
+        other => Told::busy(RETRY_MS, format!("its plugin {plugin} cannot judge it: {other}")),
     }
 }
 

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::store::{Begin, Finish, InboxClaim};
+use super::request::Confirm;
+use crate::idempotency::{Begin, Claim, Finish};
 
 /// What concerns one record.
 pub trait Keyed {
@@ -16,7 +17,7 @@ impl Keyed for Begin {
     }
 }
 
-impl Keyed for InboxClaim {
+impl Keyed for Claim {
     fn place(&self) -> (&str, &str) {
         self.begin.place()
     }
@@ -25,6 +26,12 @@ impl Keyed for InboxClaim {
 impl Keyed for Finish {
     fn place(&self) -> (&str, &str) {
         (&self.consumer, &self.key)
+    }
+}
+
+impl Keyed for Confirm {
+    fn place(&self) -> (&str, &str) {
+        (&self.consumer, &self.id)
     }
 }
 

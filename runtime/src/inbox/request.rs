@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use crate::answer::Fault;
-use crate::store::{Begin, Finish};
+use crate::idempotency::{Begin, Finish, Word};
 
 /// Keys that plugins make, and ids.
 const KEY_BYTES_MAX: usize = 512;
@@ -35,6 +35,40 @@ pub fn begin(consumer: &str, id: Option<&str>, payload: &[u8]) -> Result<Begin, 
         message,
         is_judged: false,
     })
+}
+
+/// A receipt by message.
+#[derive(Clone, Debug)]
+pub struct Confirm {
+    /// Whose it is.
+    pub consumer: String,
+    /// The message.
+    pub message: Uuid,
+    /// The same as text.
+    pub id: String,
+    /// Why it will never be done; none: it is done.
+    pub dead: Option<String>,
+}
+
+impl Confirm {
+    /// This consumer is done with this message, or never will be.
+    pub fn new(consumer: &str, message: Uuid, dead: Option<String>) -> Self {
+        Self { consumer: consumer.to_owned(), message, id: message.to_string(), dead }
+    }
+}
+
+/// It is done: the message as it was received, or its id.
+pub fn confirm(consumer: &str, id: Option<&str>, body: &[u8]) -> Result<Confirm, Fault> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Look {
+        id: Uuid,
+    }
+    let message = match id {
+        Some(id) => id.parse().map_err(|_| Fault::invalid(format!("Avouch-Id {id:?} is no UUID")))?,
+        None => parse::<Look>(body)?.id,
+    };
+    Ok(Confirm::new(consumer, message, None))
 }
 
 #[derive(Deserialize)]
@@ -73,13 +107,13 @@ pub fn complete(consumer: &str, body: &[u8], result_bytes_max: usize) -> Result<
             "a result of {bytes} bytes: at most inbox.result_bytes_max = {result_bytes_max}; keep it in a store of yours and give its key"
         )));
     }
-    finish("complete", consumer, key, token, text)
+    finish(Word::Complete, consumer, key, token, text)
 }
 
 /// It takes longer.
 pub fn renew(consumer: &str, body: &[u8]) -> Result<Finish, Fault> {
     let Renew { key, token } = parse(body)?;
-    finish("renew", consumer, key, token, None)
+    finish(Word::Renew, consumer, key, token, None)
 }
 
 /// It failed.
@@ -90,11 +124,11 @@ pub fn fail(consumer: &str, body: &[u8]) -> Result<Finish, Fault> {
     }
     // Postgres's text holds everything but NUL.
     let reason = reason.chars().filter(|c| *c != '\0').take(REASON_CHARS_MAX).collect();
-    let finish = finish("fail", consumer, key, token, Some(reason))?;
+    let finish = finish(Word::Fail, consumer, key, token, Some(reason))?;
     Ok(Finish { permanent, pause_ms: retry_after_ms.and_then(|ms| i64::try_from(ms).ok()), ..finish })
 }
 
-fn finish(word: &'static str, consumer: &str, key: String, token: i64, text: Option<String>) -> Result<Finish, Fault> {
+fn finish(word: Word, consumer: &str, key: String, token: i64, text: Option<String>) -> Result<Finish, Fault> {
     if key.is_empty() || key.len() > KEY_BYTES_MAX || key.contains('\0') {
         return Err(Fault::invalid(format!("key: from 1 to {KEY_BYTES_MAX} bytes, as begin returned it")));
     }
@@ -144,7 +178,7 @@ mod tests {
     #[test]
     fn words_are_read() {
         let done = complete("c", br#"{"key":"k","token":7,"result":{"a":1}}"#, 100).expect("it is valid");
-        assert_eq!((done.word, done.token, done.text.as_deref()), ("complete", 7, Some("{\"a\":1}")));
+        assert_eq!((done.word, done.token, done.text.as_deref()), (Word::Complete, 7, Some("{\"a\":1}")));
         let failed = fail("c", br#"{"key":"k","token":7,"reason":"no\u0000t","permanent":true}"#).expect("it is valid");
         assert_eq!((failed.permanent, failed.text.as_deref()), (true, Some("not")));
     }

@@ -203,6 +203,16 @@ impl Store {
         self.receipts.execute(sql, &[&ids, &consumers, &reasons, &counts, &seqs]).await
     }
 
+    /// Puts receipts by message into their queue: consumers, messages, and why they are dead. For each, whether its consumer is
+    /// waited for; none if there is no such message.
+    pub async fn confirm(&self, said: &[(&str, Uuid, Option<&str>)]) -> Result<Vec<Option<bool>>, Error> {
+        let consumers: Vec<&str> = said.iter().map(|s| s.0).collect();
+        let ids: Vec<Uuid> = said.iter().map(|s| s.1).collect();
+        let dead: Vec<Option<&str>> = said.iter().map(|s| s.2).collect();
+        let rows = self.finishes.query(include_str!("confirm.sql"), &[&consumers, &ids, &dead]).await?;
+        Ok(rows.iter().map(|r| r.get(0)).collect())
+    }
+
     /// The next receipts by message, after this number.
     pub async fn told_receipts(&self, rows_max: i64, after: i64) -> Result<Vec<Told>, Error> {
         let rows = self.receipts.query(include_str!("told_receipts.sql"), &[&rows_max, &after]).await?;

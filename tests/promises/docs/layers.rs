@@ -10,15 +10,16 @@ const FILE_LINES_MAX: usize = 400;
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     // 0
     ("message", &[]),
+    ("idempotency", &[]),
     ("lifecycle", &[]),
     ("consumers", &[]),
     ("topics", &[]),
     ("window", &["message", "topics"]),
     ("secret", &[]),
     // 1
-    ("store", &["consumers", "message", "secret", "window"]),
+    ("store", &["consumers", "idempotency", "message", "secret", "window"]),
     ("alarm", &["lifecycle", "secret", "store::connect", "store::full_text"]),
-    ("broker", &["lifecycle", "message", "secret", "store::full_text"]),
+    ("broker", &["idempotency", "lifecycle", "message", "secret", "store::full_text"]),
     ("doorbell", &["store::connect", "store::Error", "store::full_text"]),
     ("rules", &["broker", "secret", "store::connect", "store::full_text"]),
     ("answer", &["broker", "store"]),
@@ -44,7 +45,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("shards", &["store"]),
     ("upkeep", &["broker", "store"]),
     ("control", &["answer", "broker", "store"]),
-    ("inbox", &["alarm", "answer", "broker", "rules", "store"]),
+    ("inbox", &["alarm", "answer", "broker", "idempotency", "rules", "store"]),
     ("receipts", &["alarm", "broker", "consumers", "shards::Ownership", "store"]),
     ("recovery", &["alarm", "broker", "message", "shards::Ownership", "store"]),
     // 3
