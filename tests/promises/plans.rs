@@ -27,9 +27,37 @@ const HOT: &[(&str, &str, &str, &str, &str)] = &[
     (
         "mark_sent",
         include_str!("../../runtime/src/store/mark_sent.sql"),
-        "int[], bigint[], int[], bigint[], int[], bigint[]",
-        "'{0,1}', '{0,0}', '{0,1}', '{700000,700001}', '{1,1}', '{1,2}'",
+        "int[], bigint[], int[], bigint[], int[], bigint[], text[], int",
+        "'{0,1}', '{0,0}', '{0,1}', '{700000,700001}', '{1,1}', '{1,2}', '{null,\"{7}\"}', 0",
         "outbox_ready",
+    ),
+    (
+        "places",
+        include_str!("../../runtime/src/store/places.sql"),
+        "int[], bigint[], int[]",
+        "'{1,1}', '{1000,2000}', '{7,7}'",
+        "outbox_awaited",
+    ),
+    (
+        "look_awaited",
+        include_str!("../../runtime/src/store/look_awaited.sql"),
+        "int, int, bigint, bigint, bigint",
+        "7, 1, 400000, 401000, 100",
+        "outbox_awaited",
+    ),
+    (
+        "receive",
+        include_str!("../../runtime/src/store/receive.sql"),
+        "uuid[], int[]",
+        "array[gen_random_uuid(), gen_random_uuid()], '{7,7}'",
+        "outbox_pkey",
+    ),
+    (
+        "release_from",
+        include_str!("../../runtime/src/store/release_from.sql"),
+        "int, int, bigint, bigint, bigint",
+        "7, 1, 300000, 301000, 100",
+        "outbox_awaited",
     ),
     (
         "bury",
@@ -93,7 +121,7 @@ async fn hot_statements_use_their_index_at_a_million_rows_and_half_a_million_dea
         .batch_execute("begin isolation level repeatable read; select 1 from avouch.outbox limit 1")
         .await
         .expect("is valid");
-    let dead = "update avouch.outbox set state = 'sent', stream_seq = seq where state = 'ready' and not_before is null and seq <= $1";
+    let dead = "update avouch.outbox set state = 'sent', stream = 1, stream_seq = seq, awaiting = '{7}' where state = 'ready' and not_before is null and seq <= $1";
     client.execute(dead, &[&i64::from(rows / 2)]).await.expect("is valid");
     for statistics in ["", "analyze avouch.outbox"] {
         client.batch_execute(statistics).await.expect("is valid");
