@@ -136,7 +136,9 @@ async fn start_source(
     running.spawn(Receipts::new(config.receipts.clone(), parts).run(stop.clone()));
     let dead = config.dead_stream().map(|(name, c)| broker.stream(&name, &c, Vec::new()));
     let (resent, seen) = ((streams.clone(), dead), ownership.clone());
-    let recovery = Recovery::new(config.recovery.clone(), Arc::clone(&store), resent, seen, alarms.clone());
+    let asked = config.topic.iter().filter(|(_, topic)| topic.recheck_before_resend).map(|(name, _)| name.clone());
+    let checkers = (Arc::clone(&rules), asked.collect());
+    let recovery = Recovery::new(config.recovery.clone(), Arc::clone(&store), resent, checkers, seen, alarms.clone());
     running.spawn(recovery.run(stop.clone()));
     let parts = Parts { store, broker, replies, streams, topics, doorbell, ownership, progress, alarms };
     let relay = Relay::new(config.relay.clone(), parts);

@@ -3,9 +3,13 @@
 //! What is to be sent stands in `avouch.recovery`; whoever put it there has decided. Killed between the PubAck and the mark, it sends
 //! the same generation again, which the broker suppresses or the consumer's idempotency does.
 
+mod recheck;
+
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use self::recheck::{Word, recheck};
 use futures_util::{FutureExt as _, StreamExt as _};
 use serde::Deserialize;
 use tokio::sync::watch;
@@ -14,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::alarm::{self, Alarms, Kind};
 use crate::broker::{Refusal, Stream};
 use crate::message::Payload;
+use crate::rules::Rules;
 use crate::shards::Ownership;
 use crate::store::{Error, GivenUp, Recovery as Due, SentAgain, Store};
 
@@ -50,6 +55,8 @@ pub struct Recovery {
     streams: Vec<Stream>,
     /// Gets dead letters.
     dead: Option<Stream>,
+    /// Who is asked before messages of these topics are sent again.
+    checkers: (Arc<Rules>, BTreeSet<String>),
     ownership: watch::Receiver<Ownership>,
     alarms: Alarms,
     failing: bool,
@@ -70,10 +77,11 @@ impl Recovery {
         config: Config,
         store: Arc<Store>,
         (streams, dead): (Vec<Stream>, Option<Stream>),
+        checkers: (Arc<Rules>, BTreeSet<String>),
         ownership: watch::Receiver<Ownership>,
         alarms: Alarms,
     ) -> Self {
-        Self { config, store, streams, dead, ownership, alarms, failing: false }
+        Self { config, store, streams, dead, checkers, ownership, alarms, failing: false }
     }
 
     /// Sends until `stop`.
@@ -122,6 +130,7 @@ impl Recovery {
     /// Sends one batch. Returns how many were stored.
     pub async fn pass(&mut self) -> anyhow::Result<usize> {
         let due = self.store.claim_recoveries(self.config.rows_max.min(self.config.rate_per_s).into()).await?;
+        let due = self.recheck(due).await?;
         if due.is_empty() {
             return Ok(0);
         }
@@ -144,6 +153,33 @@ impl Recovery {
             Some(why) => anyhow::bail!(why),
             None => Ok(stored.len()),
         }
+    }
+
+    /// Those of them that are to be sent: without what never happened, and what nobody knows about now.
+    async fn recheck(&self, due: Vec<Due>) -> anyhow::Result<Vec<Due>> {
+        let (rules, topics) = &self.checkers;
+        let (asked, mut sent): (Vec<Due>, Vec<Due>) =
+            due.into_iter().partition(|d| d.tx_id.is_some() && topics.contains(&*d.message.topic));
+        let mut later = Vec::new();
+        for due in asked {
+            let id = due.message.id;
+            match recheck(rules, &self.store, &due).await {
+                Word::Send => sent.push(due),
+                Word::Discard(reason) => {
+                    if self.store.discard_sent(id, &reason).await? {
+                        tracing::warn!(%id, reason, "a message is discarded instead of being sent again");
+                    }
+                }
+                Word::Later(why) => {
+                    tracing::info!(%id, why, "a message is not sent again now");
+                    later.push((id, due.consumer));
+                }
+            }
+        }
+        if !later.is_empty() {
+            self.store.later(&later).await?;
+        }
+        Ok(sent)
     }
 
     /// Copies dead messages to the stream for dead letters. Told twice after a crash, under one id.

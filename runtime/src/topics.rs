@@ -25,6 +25,9 @@ pub struct Config {
     pub on_dead: OnDead,
     /// At most so many messages a second to the broker, in each runtime process.
     pub rate_per_s: Option<u32>,
+    /// Before a message that a transaction held is sent again to a consumer, the transaction's checker is asked: a rollback
+    /// discards it.
+    pub recheck_before_resend: bool,
 }
 
 /// A row's way through the relay: the main feed, or one of its own for a topic with a rate or a stream of its own.

@@ -60,7 +60,8 @@ pub async fn end_to_end(report: &mut Report, time: Duration, pairs: usize) -> an
     Ok(())
 }
 
-async fn insert_rate(stage: &Stage, extra: &str, time: Duration) -> anyhow::Result<f64> {
+/// Inserts for this time with 32 clients; how many a second.
+pub async fn insert_rate(stage: &Stage, extra: &str, time: Duration) -> anyhow::Result<f64> {
     let insert =
         "insert into avouch.outbox (topic, key, payload) values ('orders.created', :k::text, repeat('x', 200));";
     let script = if extra.is_empty() {

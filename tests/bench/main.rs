@@ -1,6 +1,6 @@
 //! `make bench`: what Avouch costs and gains, each figure beside a plain alternative measured in the same run.
 //!
-//! `BENCH_ONLY=producer,drain,e2e,latency,memory,rules,checkback,gate` chooses, `BENCH_SECONDS=n` sets how long each timed part runs, and
+//! `BENCH_ONLY=producer,drain,e2e,latency,memory,rules,checkback,gate,track` chooses, `BENCH_SECONDS=n` sets how long each timed part runs, and
 //! `BENCH_PAIRS=n` how many pairs. Figures go to the terminal and to `target/bench.json`.
 
 mod bare;
@@ -12,6 +12,7 @@ mod plain;
 mod report;
 mod rules;
 mod stage;
+mod track;
 
 use std::time::Duration;
 
@@ -77,6 +78,9 @@ async fn main() -> anyhow::Result<()> {
     }
     if settings.wants("gate") {
         gate::gate(&mut report, settings.time(5), settings.pairs(3)).await?;
+    }
+    if settings.wants("track") {
+        track::track(&mut report, settings.time(15), settings.pairs(3)).await?;
     }
     report.finish()
 }

@@ -13,14 +13,14 @@ use crate::ground::{Ground, rounds};
 use crate::hostile::guest::Guest;
 
 /// A ground with a shop whose orders tell what happened, and a role for its checker.
-struct Shop {
-    ground: Ground,
+pub struct Shop {
+    pub ground: Ground,
     config: String,
 }
 
 impl Shop {
     /// `more` is the end of the configuration.
-    async fn new(more: &str) -> Self {
+    pub async fn new(more: &str) -> Self {
         let ground = Ground::new().await;
         let role = format!("checker_{}", ground.database.name());
         let sql = format!(
@@ -53,13 +53,13 @@ impl Shop {
         avouch(&all, &[]).await
     }
 
-    async fn deploy(&self) {
+    pub async fn deploy(&self) {
         let wasm = plugins::file("order-check");
         let wasm = wasm.to_str().expect("a UTF-8 path");
         self.command(&["plugin", "deploy", wasm, "--grant", "sql:orders"]).await.succeeds().says("is deployed");
     }
 
-    async fn runtime(&self) -> Avouch {
+    pub async fn runtime(&self) -> Avouch {
         let avouch = Avouch::run(&self.config).await;
         avouch.wait_for_log("avouch runs", secs(30)).await;
         avouch
@@ -103,7 +103,7 @@ fn tempfile(text: &str) -> std::path::PathBuf {
 }
 
 /// Producers here decide inside their business transaction.
-const FENCED: &str = "[checker.order-check]\nrollback_after_ms = 0\n";
+pub const FENCED: &str = "[checker.order-check]\nrollback_after_ms = 0\n";
 
 #[tokio::test]
 async fn dead_producers_transactions_are_settled_by_their_plugin() {

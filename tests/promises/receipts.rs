@@ -1,6 +1,7 @@
 //! A message is done when its consumers are: receipts, and what becomes of messages without one.
 
 mod confirmed;
+mod rechecked;
 mod recovery;
 
 use std::time::Duration;

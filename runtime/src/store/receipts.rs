@@ -279,6 +279,17 @@ impl Store {
         self.recoveries.execute(sql, &[&ids, &consumers, &generations, &streams, &seqs]).await.map(drop)
     }
 
+    /// sent → discarded: it never happened. Returns false if the race was lost.
+    pub async fn discard_sent(&self, id: Uuid, reason: &str) -> Result<bool, Error> {
+        Ok(self.recoveries.execute(include_str!("discard_sent.sql"), &[&id, &reason]).await? > 0)
+    }
+
+    /// These cannot be sent again now, and go behind the others: `(message, consumer)`.
+    pub async fn later(&self, which: &[(Uuid, i32)]) -> Result<(), Error> {
+        let (ids, consumers): (Vec<Uuid>, Vec<i32>) = which.iter().copied().unzip();
+        self.recoveries.execute(include_str!("later.sql"), &[&ids, &consumers]).await.map(drop)
+    }
+
     /// Dead messages that programs were not told of, oldest first: `tx_id` and the stream mean nothing here.
     pub async fn untold_dead(&self, rows_max: i64) -> Result<Vec<DeadLetter>, Error> {
         let rows = self.recoveries.query(include_str!("untold_dead.sql"), &[&rows_max]).await?;

@@ -47,7 +47,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("control", &["answer", "broker", "store"]),
     ("inbox", &["alarm", "answer", "broker", "idempotency", "rules", "store"]),
     ("receipts", &["alarm", "broker", "consumers", "shards::Ownership", "store"]),
-    ("recovery", &["alarm", "broker", "message", "shards::Ownership", "store"]),
+    ("recovery", &["alarm", "broker", "message", "rules", "shards::Ownership", "store"]),
     // 3
     ("exporter", &[]),
     ("logs", &[]),
