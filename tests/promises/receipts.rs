@@ -1,14 +1,19 @@
 //! A message is done when its consumers are: receipts, and what becomes of messages without one.
 
 mod confirmed;
+mod crash;
 mod rechecked;
 mod recovery;
+mod retention;
 
 use std::time::Duration;
 
 use async_nats::jetstream::consumer::PullConsumer;
 use async_nats::jetstream::{AckKind, Message};
+use avouch_tests::database::Database;
 use avouch_tests::process::Avouch;
+use avouch_tests::servers::shared;
+use avouch_tests::stream::{Names, jetstream_at};
 use avouch_tests::wait::until;
 use futures_util::StreamExt;
 use serde_json::json;
@@ -34,22 +39,27 @@ impl Followed {
 
     /// With these settings of `[recovery]`.
     async fn with(consumers: &str, recovery: &str) -> Followed {
+        Followed::of(&format!("{consumers}\n[recovery]\nevery_ms = 50\n{recovery}[upkeep]\nevery_ms = 200\n"), "").await
+    }
+
+    /// Messages are kept for an hour, in the database and in the stream.
+    async fn stream_of_an_hour(consumers: &str) -> Followed {
+        Followed::of(&format!("{consumers}\n[upkeep]\nevery_ms = 200\nkeep_hours = 1\n"), "max_age_s = 3600\n").await
+    }
+
+    /// With these settings before the rest, and of the stream.
+    async fn of(settings: &str, stream: &str) -> Followed {
         let events = Uuid::now_v7().simple();
-        let settings = format!(
-            "{consumers}\n[receipts]\n{QUICK}events_stream = \"EVENTS_{events}\"\n[recovery]\nevery_ms = 50\n{recovery}[upkeep]\nevery_ms = 200\n"
-        );
-        let relayed = Relayed::start(&settings).await;
-        Followed { relayed, settings }
+        let settings = format!("{settings}[receipts]\n{QUICK}events_stream = \"EVENTS_{events}\"\n");
+        let (database, nats, names) = (Database::create().await, shared().nats.url(), Names::unique());
+        let avouch = Avouch::run(&format!("{}{stream}", config(&database, &nats, &names, &settings))).await;
+        let (client, jetstream) = (database.client().await, jetstream_at(&nats).await);
+        Followed { relayed: Relayed { database, names, client, jetstream, avouch }, settings }
     }
 
     /// Another runtime with the same settings.
     async fn again(&mut self) {
-        let config = config(
-            &self.relayed.database,
-            &avouch_tests::servers::shared().nats.url(),
-            &self.relayed.names,
-            &self.settings,
-        );
+        let config = config(&self.relayed.database, &shared().nats.url(), &self.relayed.names, &self.settings);
         self.relayed.avouch = Avouch::run(&config).await;
     }
 
@@ -88,12 +98,7 @@ impl Followed {
 
     /// What the command prints.
     async fn cli(&self, args: &[&str]) -> String {
-        let config = config(
-            &self.relayed.database,
-            &avouch_tests::servers::shared().nats.url(),
-            &self.relayed.names,
-            &self.settings,
-        );
+        let config = config(&self.relayed.database, &shared().nats.url(), &self.relayed.names, &self.settings);
         let file = File::new("avouch.toml", &config);
         avouch(&[&["--config", file.path()], args].concat(), &[]).await.succeeds().text
     }
