@@ -217,7 +217,7 @@ create table if not exists avouch.receipt (
   created_at timestamptz not null default clock_timestamp()
 );
 
--- What is done about a message that one consumer lacks, or has given up.
+-- What is done about a message that one consumer lacks, or has given up; and, as consumer 0, about one that was never sent.
 create table if not exists avouch.recovery (
   message_id uuid not null,
   consumer   int not null,
@@ -228,20 +228,14 @@ create table if not exists avouch.recovery (
   reason     text,
   stream     int,                             -- avouch.stream, once it is sent
   stream_seq bigint,
+  told       boolean not null default false,  -- dead, and programs know it
   changed_at timestamptz not null default clock_timestamp(),
   constraint recovery_pkey primary key (message_id, consumer)
 ) with (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_insert_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 1);
 create index if not exists recovery_pending on avouch.recovery (changed_at) where state = 'pending';
 create index if not exists recovery_sent on avouch.recovery (consumer, stream, stream_seq) where state = 'sent';
 create index if not exists recovery_dead on avouch.recovery (consumer, changed_at) where state = 'dead';
-
--- Dead messages that programs were told of, in the stream of dead letters.
-create table if not exists avouch.dead_letter (
-  message_id uuid not null,
-  consumer   int not null,                    -- 0: it was never sent
-  at         timestamptz not null default clock_timestamp(),
-  constraint dead_letter_pkey primary key (message_id, consumer)
-);
+create index if not exists recovery_untold on avouch.recovery (changed_at) where state = 'dead' and not told;
 
 -- Tokens grow over all records: a store that keeps the greatest one that it saw refuses whoever was overtaken.
 create sequence if not exists avouch.inbox_token as bigint cache 1;
@@ -717,7 +711,6 @@ begin
   update avouch.outbox o set state = 'sent', reason = null
   where o.id = resend.id and o.state is not distinct from 'dead' and o.awaiting is not null;
   if found then
-    delete from avouch.dead_letter d where d.message_id = resend.id;
     -- What a consumer's record holds against it is lifted: sending it again would be answered reject.
     update avouch.inbox i
     set state = 'waiting', revision = i.revision + 1, attempts = 0, until = clock_timestamp(), reason = null, changed_at = clock_timestamp()
@@ -736,14 +729,14 @@ begin
     return false;
   end if;
   delete from avouch.hold h where h.message_id = resend.id;
-  delete from avouch.dead_letter d where d.message_id = resend.id;
+  delete from avouch.recovery r where r.message_id = resend.id;
   insert into avouch.audit (action, subject) values ('resend', resend.id::text);
   -- Its place is below what the relay still looks at, so the relay is told to look at everything.
   perform pg_notify('avouch_doorbell', 'rescan');
   return true;
 end $$;
 
--- Sends these messages once more to one consumer alone: also what it has finished. Whoever asks the gate is told that it was done,
+-- Sends these messages once more to one consumer alone: also what it has finished, not what is dead. Whoever asks the gate is told that it was done,
 -- unless its record is forgotten (forget). Returns the ids that will be sent.
 create or replace function avouch.replay(consumer text, ids uuid[], forget boolean default false)
 returns setof uuid language plpgsql security definer
@@ -763,7 +756,7 @@ begin
     update avouch.outbox o
     set state = 'sent', reason = null,
         awaiting = case when not who.is_required or who.id = any (o.awaiting) then o.awaiting else coalesce(o.awaiting, '{}') || who.id end
-    where o.id = any (ids) and o.stream is not null and o.state in ('sent', 'consumed', 'dead')
+    where o.id = any (ids) and o.stream is not null and o.state in ('sent', 'consumed')
     returning o.id
   ), asked as (
     insert into avouch.recovery (message_id, consumer, state, reason)
@@ -1118,7 +1111,6 @@ grant insert (tx_id, topic, key, payload, payload_bytes, headers, not_before, re
   on avouch.outbox to avouch_runtime;
 grant delete on avouch.dedup, avouch.plugin_log, avouch.inbox, avouch.receipt to avouch_runtime;
 grant insert, update, delete on avouch.recovery to avouch_runtime;
-grant insert, delete on avouch.dead_letter to avouch_runtime;
 -- What nobody has begun is begun, and what is plainly done is done, many at once: without a call each.
 grant insert, update on avouch.inbox to avouch_runtime;
 grant usage on sequence avouch.inbox_token to avouch_runtime;

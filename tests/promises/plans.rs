@@ -48,8 +48,8 @@ const HOT: &[(&str, &str, &str, &str, &str)] = &[
     (
         "receive",
         include_str!("../../runtime/src/store/receive.sql"),
-        "uuid[], int[]",
-        "array[gen_random_uuid(), gen_random_uuid()], '{7,7}'",
+        "uuid[], int",
+        "array[gen_random_uuid(), gen_random_uuid()], 7",
         "outbox_pkey",
     ),
     (

@@ -193,7 +193,7 @@ pub async fn replay(target: &Target, what: &Replay) -> anyhow::Result<ExitCode> 
     };
     let mut count = again(&what.ids).await?;
     if has_range {
-        let sql = "select id from avouch.outbox where id > $1 and state in ('sent', 'consumed', 'dead') and stream is not null \
+        let sql = "select id from avouch.outbox where id > $1 and state in ('sent', 'consumed') and stream is not null \
                    and ($2::text is null or topic = $2) and ($3::timestamptz is null or created_at >= $3) \
                    and ($4::timestamptz is null or created_at < $4) order by id limit 500";
         let mut after = Uuid::nil();

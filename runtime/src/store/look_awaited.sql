@@ -3,8 +3,12 @@
 select o.id, o.stream_seq, (extract(epoch from clock_timestamp() - o.sent_at) * 1000)::bigint, i.state, i.reason, r.state, r.tries,
        o.topic
 from avouch.outbox o
-left join avouch.inbox i on i.consumer = $1 and i.key = o.id::text
-left join avouch.recovery r on r.message_id = o.id and r.consumer = $1
+left join lateral (
+  select q.state, q.reason from avouch.inbox q where q.consumer = $1 and q.key = o.id::text limit 1
+) i on true
+left join lateral (
+  select q.state, q.tries from avouch.recovery q where q.message_id = o.id and q.consumer = $1 limit 1
+) r on true
 where o.stream = $2 and o.stream_seq > $3 and o.stream_seq <= $4 and o.awaiting is not null and $1 = any (o.awaiting)
 order by o.stream_seq
 limit $5

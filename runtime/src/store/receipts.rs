@@ -1,5 +1,6 @@
 //! Receipts and what is done without them: what consumers have not finished, what is sent again, what is given up.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio_postgres::Row;
@@ -176,31 +177,46 @@ impl Store {
         Ok(rows.iter().map(|r| (number(r), r.get(1))).collect())
     }
 
-    /// These consumers have finished these messages. Returns how many messages were waiting for that.
-    pub async fn receive(&self, receipts: &[(Uuid, i32)]) -> Result<u64, Error> {
-        let (ids, consumers): (Vec<Uuid>, Vec<i32>) = receipts.iter().copied().unzip();
-        self.receipts.execute(include_str!("receive.sql"), &[&ids, &consumers]).await
+    /// These consumers have finished these messages: one statement a consumer.
+    pub async fn receive(&self, receipts: &[(Uuid, i32)]) -> Result<(), Error> {
+        let mut by_consumer: BTreeMap<i32, Vec<Uuid>> = BTreeMap::new();
+        for (id, consumer) in receipts {
+            by_consumer.entry(*consumer).or_default().push(*id);
+        }
+        for (consumer, ids) in by_consumer {
+            self.receipts.execute(include_str!("receive.sql"), &[&ids, &consumer]).await?;
+        }
+        Ok(())
     }
 
     /// sent → dead. Returns what is dead now and was not before.
     pub async fn give_up_on(&self, given_up: &[GivenUp]) -> Result<Vec<Dead>, Error> {
-        let ids: Vec<Uuid> = given_up.iter().map(|g| g.id).collect();
-        let consumers: Vec<i32> = given_up.iter().map(|g| g.consumer).collect();
-        let reasons: Vec<&str> = given_up.iter().map(|g| g.reason.as_str()).collect();
-        let rows = self.receipts.query(include_str!("give_up_on.sql"), &[&ids, &consumers, &reasons]).await?;
-        let dead = |r: &Row| Dead { id: r.get(0), consumer: r.get(1), topic: r.get(2), reason: r.get(3) };
-        Ok(rows.iter().map(dead).collect())
+        let mut by_consumer: BTreeMap<i32, BTreeMap<Uuid, &str>> = BTreeMap::new();
+        for one in given_up {
+            by_consumer.entry(one.consumer).or_default().insert(one.id, &one.reason);
+        }
+        let mut all = Vec::new();
+        for (consumer, messages) in by_consumer {
+            let (ids, reasons): (Vec<Uuid>, Vec<&str>) = messages.into_iter().unzip();
+            let rows = self.receipts.query(include_str!("give_up_on.sql"), &[&ids, &consumer, &reasons]).await?;
+            let dead = |r: &Row| Dead { id: r.get(0), consumer: r.get(1), topic: r.get(2), reason: r.get(3) };
+            all.extend(rows.iter().map(dead));
+        }
+        Ok(all)
     }
 
-    /// These are to be sent again. Returns how many will be.
-    pub async fn send_again(&self, missed: &[Missed]) -> Result<u64, Error> {
-        let ids: Vec<Uuid> = missed.iter().map(|m| m.id).collect();
-        let consumers: Vec<i32> = missed.iter().map(|m| m.consumer).collect();
-        let reasons: Vec<&str> = missed.iter().map(|m| m.reason.as_str()).collect();
-        let counts: Vec<bool> = missed.iter().map(|m| m.counts).collect();
-        let seqs: Vec<i64> = missed.iter().map(|m| m.stream_seq).collect();
-        let sql = include_str!("send_again.sql");
-        self.receipts.execute(sql, &[&ids, &consumers, &reasons, &counts, &seqs]).await
+    /// These are to be sent again: one statement a consumer and reason.
+    pub async fn send_again(&self, missed: &[Missed]) -> Result<(), Error> {
+        let mut alike: BTreeMap<(i32, &str, bool), BTreeMap<Uuid, i64>> = BTreeMap::new();
+        for one in missed {
+            alike.entry((one.consumer, &one.reason, one.counts)).or_default().insert(one.id, one.stream_seq);
+        }
+        for ((consumer, reason, counts), messages) in alike {
+            let (ids, seqs): (Vec<Uuid>, Vec<i64>) = messages.into_iter().unzip();
+            let sql = include_str!("send_again.sql");
+            self.receipts.execute(sql, &[&ids, &consumer, &reason, &counts, &seqs]).await?;
+        }
+        Ok(())
     }
 
     /// Puts receipts by message into their queue: consumers, messages, and why they are dead. For each, whether its consumer is

@@ -14,7 +14,5 @@ with old as (
   delete from avouch.dedup d using gone where gone.dedup_key is not null and d.message_id = gone.id
 ), again as (
   delete from avouch.recovery r using gone where r.message_id = gone.id
-), told as (
-  delete from avouch.dead_letter d using gone where d.message_id = gone.id
 )
 select id from gone order by id desc

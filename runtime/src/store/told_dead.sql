@@ -1,4 +1,3 @@
--- Programs were told of these. $1 messages, $2 consumers: two arrays side by side.
-insert into avouch.dead_letter (message_id, consumer)
-select * from unnest($1::uuid[], $2::int[])
-on conflict on constraint dead_letter_pkey do nothing
+-- Programs were told of these. $1 messages, $2 consumers.
+update avouch.recovery r set told = true
+where r.message_id = any ($1::uuid[]) and r.consumer = any ($2::int[]) and r.state is not distinct from 'dead'
