@@ -204,6 +204,7 @@ create table if not exists avouch.consumer (
   generations_max int not null default 3,     -- how often a message is sent again because of it
   start_seq      bigint,                      -- of its stream: nothing before it is required
   changed_at     timestamptz not null default clock_timestamp(),  -- when it was last made or unmade to be waited for
+  is_releasing   boolean not null default true,  -- what must not wait for it any more is being looked for
   created_at     timestamptz not null default clock_timestamp()
 );
 
@@ -482,6 +483,7 @@ create or replace function avouch.ring_consumers() returns trigger language plpg
 set search_path = pg_catalog, avouch, pg_temp as $$
 begin
   new.changed_at := clock_timestamp();
+  new.is_releasing := true;
   update avouch.meta set consumers = consumers + 1;
   perform pg_notify('avouch_doorbell', 'holds');
   return new;
@@ -754,7 +756,7 @@ begin
   return query
   with again as (
     update avouch.outbox o
-    set state = 'sent', reason = null,
+    set state = case when who.is_required then 'sent' else o.state end,
         awaiting = case when not who.is_required or who.id = any (o.awaiting) then o.awaiting else coalesce(o.awaiting, '{}') || who.id end
     where o.id = any (ids) and o.stream is not null and o.state in ('sent', 'consumed')
     returning o.id

@@ -92,6 +92,8 @@ pub struct Receipts {
     ids: HashMap<(String, OffsetDateTime), i32>,
     follows: HashMap<i32, Follow>,
     late: Vec<Late>,
+    /// The last event that there is, and that up to which all are applied; none: it is not known.
+    events: Option<(u64, u64)>,
     /// The receipt by message that was looked at last.
     told: i64,
     next_round: Instant,
@@ -109,6 +111,7 @@ impl Receipts {
             ids: HashMap::new(),
             follows: HashMap::new(),
             late: Vec::new(),
+            events: None,
             told: 0,
             next_round: Instant::now(),
             failing: false,
@@ -120,12 +123,17 @@ impl Receipts {
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
-                result = self.pass() => self.told(result).await,
+                result = self.pass() => if let Err(e) = result {
+                    self.told(Err(e));
+                    self.parts.events.close();
+                    tokio::time::sleep(Duration::from_millis(self.config.every_ms)).await;
+                },
             }
         }
     }
 
-    async fn told(&mut self, result: anyhow::Result<()>) {
+    /// Says once that something cannot be done, and once that it can again.
+    fn told(&mut self, result: anyhow::Result<()>) {
         match &result {
             Ok(()) if self.failing => tracing::info!("receipts are followed again"),
             Ok(()) => {}
@@ -133,9 +141,6 @@ impl Receipts {
             Err(e) => tracing::warn!(error = %e, "receipts cannot be followed; trying again"),
         }
         self.failing = result.is_err();
-        if self.failing {
-            tokio::time::sleep(Duration::from_millis(self.config.every_ms)).await;
-        }
     }
 
     /// Reads what the broker tells for a moment, and once a round looks at everything.
@@ -148,7 +153,9 @@ impl Receipts {
         }
         if self.next_round <= Instant::now() {
             self.next_round = Instant::now() + Duration::from_millis(self.config.every_ms);
-            self.round().await?;
+            // What fails here keeps no evidence from being read.
+            let round = self.round().await;
+            self.told(round);
         }
         if self.parts.events.is_open() {
             self.read_events().await
@@ -174,8 +181,16 @@ impl Receipts {
         for name in &streams {
             result = result.and(self.look_at_stream(name).await);
         }
-        if !streams.is_empty() && !self.parts.events.is_open() {
+        if !streams.is_empty() && !self.parts.events.is_open_for(&streams) {
+            self.late.clear();
             result = result.and(self.parts.events.open(self.tracked.installation, &streams).await.map_err(Into::into));
+        }
+        self.events = None;
+        if self.parts.events.is_open() {
+            match self.parts.events.position().await {
+                Ok(position) => self.events = Some(position),
+                Err(e) => result = result.and(Err(e.into())),
+            }
         }
         for consumer in self.tracked.consumers.clone() {
             result = result.and(self.follow(&consumer).await);
@@ -202,7 +217,7 @@ impl Receipts {
         if given_up.is_empty() {
             return Ok(());
         }
-        for Dead { id, consumer, topic, reason } in self.parts.store.give_up_on(given_up).await? {
+        for Dead { id, consumer, topic, reason } in self.parts.store.give_up_on(given_up, "sent").await? {
             let why = format!("consumer {consumer}: {reason}");
             let (kind, id) = (Kind::Dead, id.to_string());
             self.parts.alarms.raise(&alarm::Event { kind, subject: &topic, id, reference: None, why: &why });

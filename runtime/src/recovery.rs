@@ -14,6 +14,7 @@ use futures_util::{FutureExt as _, StreamExt as _};
 use serde::Deserialize;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use crate::alarm::{self, Alarms, Kind};
 use crate::broker::{Refusal, Stream};
@@ -67,8 +68,8 @@ enum Sent {
     Stored(SentAgain),
     /// It can never be sent.
     Refused(GivenUp),
-    /// It stays to be sent.
-    Failed(String),
+    /// It stays to be sent, behind the others.
+    Failed(String, (Uuid, i32)),
 }
 
 impl Recovery {
@@ -134,16 +135,22 @@ impl Recovery {
         if due.is_empty() {
             return Ok(0);
         }
-        let streams = self.open(&due).await?;
+        let streams = self.open(&due).await;
         let sends: Vec<_> = due.iter().map(|due| send(&streams, due).boxed()).collect();
         let sent: Vec<Sent> = futures_util::stream::iter(sends).buffer_unordered(IN_FLIGHT).collect().await;
-        let (mut stored, mut refused, mut failure) = (Vec::new(), Vec::new(), None);
+        let (mut stored, mut refused, mut later, mut failure) = (Vec::new(), Vec::new(), Vec::new(), None);
         for outcome in sent {
             match outcome {
                 Sent::Stored(sent) => stored.push(sent),
                 Sent::Refused(given_up) => refused.push(given_up),
-                Sent::Failed(why) => failure = Some(why),
+                Sent::Failed(why, which) => {
+                    later.push(which);
+                    failure = Some(why);
+                }
             }
+        }
+        if !later.is_empty() {
+            self.store.later(&later).await?;
         }
         if !stored.is_empty() {
             self.store.sent_again(&stored).await?;
@@ -212,21 +219,24 @@ impl Recovery {
         Ok(self.store.told_dead(&told).await?)
     }
 
-    /// The streams that these go to, with the numbers of their incarnations.
-    async fn open(&self, due: &[Due]) -> anyhow::Result<Vec<(Stream, i32)>> {
+    /// The streams that these go to, with the numbers of their incarnations, or why they cannot be used.
+    async fn open(&self, due: &[Due]) -> Vec<(Stream, Result<i32, String>)> {
         let mut open = Vec::new();
         for stream in self.streams.iter().filter(|s| due.iter().any(|d| d.stream == s.name)) {
-            let created = stream.open().await?;
-            open.push((stream.clone(), self.store.stream_id(&stream.name, created).await?));
+            let number = async {
+                let created = stream.open().await.map_err(|e| e.to_string())?;
+                self.store.stream_id(&stream.name, created).await.map_err(|e| e.to_string())
+            };
+            open.push((stream.clone(), number.await));
         }
-        Ok(open)
+        open
     }
 
     async fn give_up_on(&self, refused: &[GivenUp]) -> Result<(), Error> {
         if refused.is_empty() {
             return Ok(());
         }
-        for dead in self.store.give_up_on(refused).await? {
+        for dead in self.store.give_up_on(refused, "pending").await? {
             let why = format!("consumer {}: {}", dead.consumer, dead.reason);
             let (kind, id) = (Kind::Dead, dead.id.to_string());
             self.alarms.raise(&alarm::Event { kind, subject: &dead.topic, id, reference: None, why: &why });
@@ -235,17 +245,22 @@ impl Recovery {
     }
 }
 
-async fn send(streams: &[(Stream, i32)], due: &Due) -> Sent {
+async fn send(streams: &[(Stream, Result<i32, String>)], due: &Due) -> Sent {
+    let failed = |why: String| Sent::Failed(why, (due.message.id, due.consumer));
     let Some((stream, number)) = streams.iter().find(|(s, _)| s.name == due.stream) else {
-        return Sent::Failed(format!(
+        return failed(format!(
             "stream {} of consumer {} is not configured: add [stream.{}]",
             due.stream, due.name, due.stream
         ));
     };
+    let number = match number {
+        Ok(number) => *number,
+        Err(why) => return failed(why.clone()),
+    };
     let message = &due.message;
     let refused = |reason: String| Sent::Refused(GivenUp { id: message.id, consumer: due.consumer, reason });
     let Payload::Here(payload) = message.payload.clone() else {
-        return Sent::Failed(format!("message {} came without its payload", message.id));
+        return failed(format!("message {} came without its payload", message.id));
     };
     let headers = match message.wire_headers() {
         Ok(headers) => headers,
@@ -258,12 +273,12 @@ async fn send(streams: &[(Stream, i32)], due: &Due) -> Sent {
                 id: message.id,
                 consumer: due.consumer,
                 generation: message.generation,
-                stream: *number,
+                stream: number,
                 stream_seq,
             }),
-            Err(e) => Sent::Failed(e.to_string()),
+            Err(e) => failed(e.to_string()),
         },
         Err(Refusal::Permanent(why)) => refused(why),
-        Err(Refusal::Broker(why)) => Sent::Failed(why),
+        Err(Refusal::Broker(why)) => failed(why),
     }
 }

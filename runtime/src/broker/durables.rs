@@ -31,6 +31,8 @@ pub struct Durable {
 /// How far a durable consumer is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
+    /// Where it began: it delivers nothing before.
+    pub start: u64,
     /// The last sequence that was delivered.
     pub delivered: u64,
     /// All up to here is settled.
@@ -136,7 +138,12 @@ impl Stream {
 }
 
 fn progress(info: &Info) -> Progress {
+    let start = match info.config.deliver_policy {
+        DeliverPolicy::ByStartSequence { start_sequence } => start_sequence,
+        _ => 0,
+    };
     Progress {
+        start,
         delivered: info.delivered.stream_sequence,
         floor: info.ack_floor.stream_sequence,
         is_idle: info.num_pending == 0 && info.num_ack_pending == 0,

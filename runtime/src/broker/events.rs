@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_nats::jetstream::Message;
 use async_nats::jetstream::consumer::pull::{Config as ReaderConfig, Stream as Pull};
-use async_nats::jetstream::consumer::{AckPolicy, Consumer};
+use async_nats::jetstream::consumer::{AckPolicy, Consumer, DeliverPolicy};
 use async_nats::jetstream::context::Context;
 use async_nats::jetstream::stream::{Config, DiscardPolicy};
 use futures_util::StreamExt;
@@ -51,6 +51,10 @@ pub struct Events {
     name: String,
     jetstream: Context,
     pull: Option<Pull>,
+    /// Of which streams it is told.
+    streams: Vec<String>,
+    /// The reader's consumer, for what it has applied.
+    installation: Uuid,
     /// The last message of each batch that is not acknowledged, with the batch's number.
     batches: VecDeque<(u64, Message)>,
     next_batch: u64,
@@ -66,14 +70,24 @@ const MAX_AGE: Duration = Duration::from_secs(72 * 3600);
 const MAX_BYTES: i64 = 1 << 30;
 /// Read and not yet acknowledged.
 const IN_FLIGHT_MAX: i64 = 50_000;
-/// What one instance has read and not applied when it dies is read by another after this.
+/// What a consumer says when it terminates a message.
+const REASON_CHARS_MAX: usize = 1_000;
+/// What is not applied after this is read again; what a reader that died has not applied, its successor reads at once.
 const ACK_WAIT: Duration = Duration::from_secs(30);
 
 impl Events {
     /// Does not ask the broker yet.
     pub fn new(name: &str, jetstream: Context) -> Self {
         let name = name.to_owned();
-        Self { name, jetstream, pull: None, batches: VecDeque::new(), next_batch: 0 }
+        Self {
+            name,
+            jetstream,
+            pull: None,
+            streams: Vec::new(),
+            installation: Uuid::nil(),
+            batches: VecDeque::new(),
+            next_batch: 0,
+        }
     }
 
     /// Makes the stream, if it is missing, and has it keep what is told of these streams too. Returns once it can be read: by one
@@ -97,8 +111,10 @@ impl Events {
             have.subjects.extend(missing);
             self.jetstream.update_stream(have).await.map_err(|e| self.retry(&e))?;
         }
+        let deliver_policy = self.take_over(&reader_of(installation)).await?;
         let reader = ReaderConfig {
-            durable_name: Some(format!("avouch-{}", installation.simple())),
+            deliver_policy,
+            durable_name: Some(reader_of(installation)),
             filter_subjects: wanted,
             ack_policy: AckPolicy::All,
             ack_wait: ACK_WAIT,
@@ -109,6 +125,7 @@ impl Events {
             self.jetstream.create_consumer_on_stream(reader, &self.name).await.map_err(|e| self.retry(&e))?;
         let pull = consumer.stream().max_messages_per_batch(2_000).messages().await.map_err(|e| self.retry(&e))?;
         self.pull = Some(pull);
+        (self.streams, self.installation) = (streams.to_vec(), installation);
         self.batches.clear();
         Ok(())
     }
@@ -118,10 +135,49 @@ impl Events {
         self.pull.is_some()
     }
 
+    /// True if they can be read, those of these streams.
+    pub fn is_open_for(&self, streams: &[String]) -> bool {
+        self.pull.is_some() && self.streams == streams
+    }
+
+    /// The last event that there is, and the last one up to which all are applied.
+    pub async fn position(&self) -> Result<(u64, u64), Error> {
+        let stream = self.jetstream.get_stream_no_info(&self.name).await.map_err(|e| self.retry(&e))?;
+        let last = stream.get_info().await.map_err(|e| self.retry(&e))?.state.last_sequence;
+        let reader = stream.consumer_info(reader_of(self.installation)).await.map_err(|e| self.retry(&e))?;
+        let is_idle = reader.num_pending == 0 && reader.num_ack_pending == 0;
+        // What it has not seen of `last` came since.
+        Ok((
+            last,
+            if is_idle {
+                last.min(reader.delivered.stream_sequence.max(reader.ack_floor.stream_sequence))
+            } else {
+                reader.ack_floor.stream_sequence
+            },
+        ))
+    }
+
     /// Stops reading.
     pub fn close(&mut self) {
         self.pull = None;
         self.batches.clear();
+    }
+
+    /// Where to go on: behind what the reader before has acknowledged. It is deleted, because an acknowledgement of the next one
+    /// would cover what was delivered to it and never applied; if it still reads, it notices.
+    async fn take_over(&self, reader: &str) -> Result<DeliverPolicy, Error> {
+        use async_nats::jetstream::context::ConsumerInfoErrorKind as Kind;
+        let stream = self.jetstream.get_stream_no_info(&self.name).await.map_err(|e| self.retry(&e))?;
+        let floor = match stream.consumer_info(reader).await {
+            Ok(info) => info.ack_floor.stream_sequence,
+            Err(e) if e.kind() == Kind::NotFound => return Ok(DeliverPolicy::All),
+            Err(e) => match e.kind() {
+                Kind::JetStream(error) if error.code() == 404 => return Ok(DeliverPolicy::All),
+                _ => return Err(self.retry(&e)),
+            },
+        };
+        self.jetstream.delete_consumer_from_stream(reader, &self.name).await.map_err(|e| self.retry(&e))?;
+        Ok(DeliverPolicy::ByStartSequence { start_sequence: floor + 1 })
     }
 
     /// What has arrived within this time, at most so many, and the number of this batch.
@@ -172,6 +228,11 @@ impl Events {
     }
 }
 
+/// The durable by which one installation reads them.
+fn reader_of(installation: Uuid) -> String {
+    format!("avouch-{}", installation.simple())
+}
+
 /// One event; none if it is not one that we know.
 fn read(message: &Message) -> Option<AckEvent> {
     #[derive(Deserialize)]
@@ -193,11 +254,13 @@ fn read(message: &Message) -> Option<AckEvent> {
         () => return None,
     };
     let told: Told = serde_json::from_slice(&message.payload).ok()?;
-    let why = match (fate, told.reason.is_empty()) {
+    // Postgres's text holds everything but NUL, and people read it.
+    let reason: String = told.reason.chars().filter(|c| *c != '\0').take(REASON_CHARS_MAX).collect();
+    let why = match (fate, reason.is_empty()) {
         (Fate::Acked, _) => String::new(),
         (Fate::DeliveredTooOften, _) => format!("delivered {} times without an acknowledgement", told.deliveries),
         (Fate::Terminated, true) => "terminated by its consumer".to_owned(),
-        (Fate::Terminated, false) => format!("terminated by its consumer: {}", told.reason),
+        (Fate::Terminated, false) => format!("terminated by its consumer: {reason}"),
     };
     Some(AckEvent {
         fate,

@@ -13,7 +13,8 @@ use crate::store::GivenUp;
 #[derive(Debug)]
 pub struct Late {
     batch: u64,
-    since: Instant,
+    /// How often it was looked up in vain.
+    looks: u32,
     place: (i32, i64, i32),
     /// None: acknowledged. Otherwise why it is dead.
     dead: Option<String>,
@@ -21,8 +22,8 @@ pub struct Late {
     not_before: Instant,
 }
 
-/// An event whose message is not found for so long is of no message that waits for its consumer.
-const LATE_MAX: Duration = Duration::from_secs(10);
+/// An event whose message is not found so often is of no message that waits for its consumer: ten seconds, with the default rounds.
+const LOOKS_MAX: u32 = 40;
 /// Events in memory; the rest waits in its stream.
 const LATE_EVENTS_MAX: usize = 40_000;
 
@@ -45,6 +46,9 @@ impl Receipts {
     fn late(&self, batch: u64, event: AckEvent, now: Instant) -> Option<Late> {
         let consumer = self.tracked.consumers.iter().find(|c| c.name == event.consumer && c.is_required)?;
         let place = self.places.get(&event.stream).filter(|p| event.at >= p.state.created)?;
+        // Nothing before its start waits for it.
+        let stream_seq =
+            i64::try_from(event.stream_seq).ok().filter(|seq| consumer.start_seq.is_none_or(|s| *seq >= s))?;
         let (dead, wait) = match (event.fate, consumer.receipt) {
             (Fate::Acked, Receipt::Ack) => (None, Duration::ZERO),
             (Fate::Acked, Receipt::Inbox) => return None,
@@ -52,8 +56,8 @@ impl Receipts {
             (_, Receipt::Inbox) => (Some(event.why), Duration::from_millis(self.config.every_ms) * 2),
             (_, Receipt::Ack) => (Some(event.why), Duration::ZERO),
         };
-        let place = (place.id, i64::try_from(event.stream_seq).ok()?, consumer.id);
-        Some(Late { batch, since: now, place, dead, not_before: now + wait })
+        let place = (place.id, stream_seq, consumer.id);
+        Some(Late { batch, looks: 0, place, dead, not_before: now + wait })
     }
 
     async fn apply_events(&mut self) -> anyhow::Result<()> {
@@ -82,10 +86,11 @@ impl Receipts {
         let retry_at = now + Duration::from_millis(self.config.every_ms) / READS_IN_A_ROUND;
         for place in ripe {
             self.late[place].not_before = retry_at;
+            self.late[place].looks += 1;
         }
         self.late.retain(|late| {
             n += 1;
-            !found[n - 1] && now.duration_since(late.since) < LATE_MAX
+            !found[n - 1] && late.looks < LOOKS_MAX
         });
         let waiting = self.late.iter().map(|late| late.batch).min();
         self.parts.events.done_below(waiting.unwrap_or(u64::MAX)).await;

@@ -19,18 +19,24 @@ pub struct Follow {
     settled: Settled,
     /// All below was looked at, in the incarnation with this number.
     cursor: (i32, i64),
+    /// All below was looked at again, lately; 0: from the beginning.
+    swept: i64,
+    /// Where its durable began: it delivers nothing before.
+    start: u64,
     /// Something in a former incarnation is not missed yet.
     waits_behind: bool,
-    /// When everything is looked at again.
-    sweep_at: Option<Instant>,
+    /// When former incarnations are looked for again.
+    behind_at: Option<Instant>,
 }
 
 /// Messages so far behind the last look may still be on their way to be marked.
 const MARKS_LATE: i64 = 20_000;
-/// Marks that came later than that are found by looking at everything, no more often than this
-const SWEEP_EVERY: Duration = Duration::from_secs(30);
-/// and no sooner than this many times as long as it took.
-const SWEEP_PAUSE_FACTOR: u32 = 20;
+/// Sequences of one statement: how many messages wait among them for somebody else is not known.
+const SPAN: i64 = 100_000;
+/// All that waits is looked at again and again, a part in each round that takes no longer than about this.
+const SWEEP_TIME: Duration = Duration::from_millis(50);
+/// Former incarnations are looked for so often.
+const BEHIND_EVERY: Duration = Duration::from_secs(30);
 
 /// What came of a look.
 #[derive(Debug, Default)]
@@ -45,7 +51,7 @@ struct Found {
 impl Receipts {
     /// Sees to one consumer.
     pub(super) async fn follow(&mut self, consumer: &Consumer) -> anyhow::Result<()> {
-        if consumer.is_changing || !consumer.is_required {
+        if consumer.is_changing {
             self.release(consumer).await?;
         }
         let Some(place) = consumer.stream.as_ref().and_then(|name| self.places.get(name)).cloned() else {
@@ -55,27 +61,71 @@ impl Receipts {
         if !consumer.is_required {
             return Ok(());
         }
-        let now = Instant::now();
+        self.observe(consumer, &place, progress);
+        let cursor = self.follows.entry(consumer.id).or_default().cursor.1;
+        let to = self.look_to(consumer, &place, progress)?;
+        let at = |after: i64, to: i64| Stretch { stream: place.id, after, to };
+        // What is new; then what was left waiting, a part of it in each round.
+        self.look_at_places(consumer, Some(&place), at((cursor - MARKS_LATE).max(0), to), Places::First).await?;
+        self.look_at_places(consumer, Some(&place), at(0, i64::MAX), Places::Again).await?;
+        // What the broker gave a place to, and has forgotten.
+        let end = i64::try_from(place.state.last_seq)?;
+        self.look_at_places(consumer, Some(&place), at(end, i64::MAX), Places::First).await?;
+        self.sweep(consumer, &place, to).await?;
+        self.look_behind(consumer).await?;
+        self.follows.entry(consumer.id).or_default().cursor.1 = to;
+        Ok(())
+    }
+
+    /// What the broker has settled, as it stands now.
+    fn observe(&mut self, consumer: &Consumer, place: &Place, progress: Progress) {
         let grace = Duration::from_millis(self.config.grace_ms);
+        // Records in the inbox are read with the look itself.
+        let events = match consumer.receipt {
+            Receipt::Inbox => Some((0, 0)),
+            Receipt::Ack => self.events,
+        };
         let follow = self.follows.entry(consumer.id).or_default();
         if follow.cursor.0 != place.id {
             // Another incarnation: nothing that was seen of the former one holds.
             *follow = Follow { is_verified: follow.is_verified, cursor: (place.id, 0), ..Follow::default() };
         }
+        follow.start = progress.start;
         let settled = if progress.is_idle { progress.delivered.max(progress.floor) } else { progress.floor };
-        follow.settled.observe(place.state.first_seq, settled, now, grace);
-        let sweeps = follow.sweep_at.is_none_or(|at| at <= now);
-        let after = if sweeps { 0 } else { (follow.cursor.1 - MARKS_LATE).max(0) };
-        let to = self.look_to(consumer, &place, progress)?;
-        let lowest = self.look(consumer, &place, Stretch { stream: place.id, after, to }).await?;
-        let looks_behind = sweeps || self.follows.get(&consumer.id).is_some_and(|f| f.waits_behind);
-        let waits_behind = looks_behind && self.look_at_lost(consumer).await?;
+        let first = place.state.first_seq.max(progress.start);
+        follow.settled.observe(first, settled, Instant::now(), grace, events);
+    }
+
+    /// Looks at the next part of all that is left waiting, from the first message that waits for anybody.
+    async fn sweep(&mut self, consumer: &Consumer, place: &Place, to: i64) -> anyhow::Result<()> {
+        let began = Instant::now();
+        let mut after = self.follows.get(&consumer.id).map_or(0, |f| f.swept);
+        while began.elapsed() < SWEEP_TIME {
+            if after == 0 {
+                after = self.parts.store.first_awaited(place.id).await?.unwrap_or(to) - 1;
+            }
+            if after >= to {
+                after = 0;
+                break;
+            }
+            let part = Stretch { stream: place.id, after, to: to.min(after + SPAN) };
+            self.look_at_places(consumer, Some(place), part, Places::First).await?;
+            after = part.to;
+        }
+        self.follows.entry(consumer.id).or_default().swept = after;
+        Ok(())
+    }
+
+    async fn look_behind(&mut self, consumer: &Consumer) -> anyhow::Result<()> {
+        let now = Instant::now();
+        let is_due = |f: &Follow| f.waits_behind || f.behind_at.is_none_or(|at| at <= now);
+        if !self.follows.get(&consumer.id).is_none_or(is_due) {
+            return Ok(());
+        }
+        let waits_behind = self.look_at_lost(consumer).await?;
         let follow = self.follows.entry(consumer.id).or_default();
         follow.waits_behind = waits_behind;
-        follow.cursor.1 = lowest.map_or(to, |seq| seq - 1);
-        if sweeps {
-            follow.sweep_at = Some(Instant::now() + SWEEP_EVERY.max(now.elapsed() * SWEEP_PAUSE_FACTOR));
-        }
+        follow.behind_at = Some(now + BEHIND_EVERY);
         Ok(())
     }
 
@@ -89,14 +139,6 @@ impl Receipts {
         };
         let gap = place.state.deleted.last().copied().unwrap_or(0);
         Ok(i64::try_from(seen.max(place.state.first_seq.saturating_sub(1)).max(gap))?)
-    }
-
-    /// Looks at a stretch, first places and those where it was sent again. Returns the first sequence that is left waiting.
-    async fn look(&self, consumer: &Consumer, place: &Place, at: Stretch) -> anyhow::Result<Option<i64>> {
-        let lowest = self.look_at_places(consumer, Some(place), at, Places::First).await?;
-        let again = Stretch { after: 0, ..at };
-        self.look_at_places(consumer, Some(place), again, Places::Again).await?;
-        Ok(lowest)
     }
 
     /// What stands in former incarnations of its stream is lost. Returns whether some of it is left waiting for its deadline.
@@ -121,9 +163,15 @@ impl Receipts {
         places: Places,
     ) -> anyhow::Result<Option<i64>> {
         let mut lowest = None;
-        while at.after < at.to {
+        let end = at.to;
+        while at.after < end {
+            // A bounded part: what waits for others is passed as well. The end is open where nothing can be.
+            at.to = if end == i64::MAX { end } else { end.min(at.after + SPAN) };
             let rows = self.parts.store.look_awaited(consumer.id, at, self.config.rows_max.into(), places).await?;
-            let Some(last) = rows.last().map(|r| r.stream_seq) else { break };
+            let Some(last) = rows.last().map(|r| r.stream_seq) else {
+                at.after = at.to;
+                continue;
+            };
             let is_all = rows.len() < usize::try_from(self.config.rows_max)?;
             let found = self.judge(consumer, place, &rows);
             lowest = lowest.or(found.lowest);
@@ -161,7 +209,10 @@ impl Receipts {
         if is_settled {
             return Broker::Settled;
         }
-        let is_gone = seq < place.state.first_seq || place.state.deleted.binary_search(&seq).is_ok();
+        let start = self.follows.get(&consumer.id).map_or(0, |f| f.start);
+        let is_gone = seq < place.state.first_seq.max(start)
+            || seq > place.state.last_seq
+            || place.state.deleted.binary_search(&seq).is_ok();
         if is_gone { Broker::Lost } else { Broker::Holds }
     }
 
@@ -181,8 +232,8 @@ impl Receipts {
     /// Nobody waits for a consumer that is not required, nor for what stands before its start.
     async fn release(&mut self, consumer: &Consumer) -> anyhow::Result<()> {
         let below = match (consumer.is_required, consumer.start_seq) {
-            (true, Some(start)) if start > 1 => start - 1,
-            (true, _) => return Ok(()),
+            (true, Some(start)) => start - 1,
+            (true, None) => return Ok(()),
             (false, _) => i64::MAX,
         };
         let rows_max = i64::from(self.config.rows_max);
@@ -205,6 +256,6 @@ impl Receipts {
                 after = if released < rows_max { below } else { to };
             }
         }
-        Ok(())
+        Ok(self.parts.store.released(consumer.id).await?)
     }
 }

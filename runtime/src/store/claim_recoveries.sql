@@ -1,5 +1,5 @@
 -- What is to be sent again, oldest first: each gets the message's next generation, the first time it is claimed.
--- $1 most rows.
+-- A compensation, which is there because its transaction was rolled back, comes without it. $1 most rows.
 with due as materialized (
   select r.message_id, r.consumer, r.generation, r.stream, c.name, c.stream as goes_to
   from avouch.recovery r
@@ -32,10 +32,12 @@ with due as materialized (
   ) as sent_as
   from due d
 )
-select o.id, s.consumer, s.name, s.goes_to, s.sent_as, o.created_at, o.topic, o.key, o.payload, o.payload_bytes, o.headers, o.tx_id
+select o.id, s.consumer, s.name, s.goes_to, s.sent_as, o.created_at, o.topic, o.key, o.payload, o.payload_bytes, o.headers,
+       case when o.release_on is distinct from 'rollback' then o.tx_id end
 from sendable s
 cross join lateral (
-  select q.id, q.created_at, q.topic, q.key, q.payload, q.payload_bytes, q.headers::text, q.tx_id
+  select q.id, q.created_at, q.topic, q.key, q.payload, q.payload_bytes, q.headers::text, q.tx_id,
+         q.release_on
   from avouch.outbox q where q.id = s.message_id limit 1
 ) o
 where s.sent_as is not null

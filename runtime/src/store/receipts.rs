@@ -54,7 +54,7 @@ pub struct Recovery {
     pub stream: String,
     /// The message with its new generation; shard and seq mean nothing here.
     pub message: Message,
-    /// The transaction that held it, if one did.
+    /// The transaction that held it until it was committed, if one did.
     pub tx_id: Option<Uuid>,
 }
 
@@ -189,8 +189,8 @@ impl Store {
         Ok(())
     }
 
-    /// sent → dead. Returns what is dead now and was not before.
-    pub async fn give_up_on(&self, given_up: &[GivenUp]) -> Result<Vec<Dead>, Error> {
+    /// sent → dead, where this is the state of the recovery, if there is one. Returns what is dead now and was not before.
+    pub async fn give_up_on(&self, given_up: &[GivenUp], recovery: &str) -> Result<Vec<Dead>, Error> {
         let mut by_consumer: BTreeMap<i32, BTreeMap<Uuid, &str>> = BTreeMap::new();
         for one in given_up {
             by_consumer.entry(one.consumer).or_default().insert(one.id, &one.reason);
@@ -198,7 +198,8 @@ impl Store {
         let mut all = Vec::new();
         for (consumer, messages) in by_consumer {
             let (ids, reasons): (Vec<Uuid>, Vec<&str>) = messages.into_iter().unzip();
-            let rows = self.receipts.query(include_str!("give_up_on.sql"), &[&ids, &consumer, &reasons]).await?;
+            let rows =
+                self.receipts.query(include_str!("give_up_on.sql"), &[&ids, &consumer, &reasons, &recovery]).await?;
             let dead = |r: &Row| Dead { id: r.get(0), consumer: r.get(1), topic: r.get(2), reason: r.get(3) };
             all.extend(rows.iter().map(dead));
         }
@@ -264,6 +265,17 @@ impl Store {
         let params: super::link::Params<'_> = &[&consumer, &at.stream, &at.after, &at.to, &rows_max];
         let rows = self.receipts.query(include_str!("release_from.sql"), params).await?;
         Ok(rows.first().map_or((0, at.to), |r| (r.get(0), r.get(1))))
+    }
+
+    /// Nothing waits for this consumer that must not.
+    pub async fn released(&self, consumer: i32) -> Result<(), Error> {
+        self.receipts.execute(include_str!("released.sql"), &[&consumer]).await.map(drop)
+    }
+
+    /// The first place in an incarnation where somebody waits for a consumer.
+    pub async fn first_awaited(&self, stream: i32) -> Result<Option<i64>, Error> {
+        let rows = self.receipts.query(include_str!("first_awaited.sql"), &[&stream]).await?;
+        Ok(rows.first().and_then(|r| r.get(0)))
     }
 
     /// Former incarnations of a stream in which somebody still waits for a consumer.

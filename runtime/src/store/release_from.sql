@@ -9,7 +9,13 @@ with found as materialized (
 ), released as (
   update avouch.outbox o
   set awaiting = nullif(array_remove(o.awaiting, $1), '{}'),
-      state = case when o.awaiting = array[$1] then 'consumed' else o.state end,
+      state = case
+        when o.awaiting = array[$1] then 'consumed'
+        when o.state = 'dead' and not exists (
+          select from avouch.recovery r where r.message_id = o.id and r.state is not distinct from 'dead' and r.consumer <> $1
+        ) then 'sent'
+        else o.state
+      end,
       reason = case when o.awaiting = array[$1] then null else o.reason end
   from found f
   where o.ctid = f.ctid and o.state in ('sent', 'dead') and $1 = any (o.awaiting)
