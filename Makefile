@@ -13,7 +13,7 @@ guests: ## the plugins of this repository as WebAssembly, in target/guests
 	cargo build -q -p avouch-runtime
 	@target/debug/avouch plugin build --profile guest --target-dir target/guests -p fingerprint -p order-check -p payment-http-check -p version-guard -p undetermined -p transfer-check
 
-demo: ## an order service, the relay and a consumer on embedded servers; DEMO_SECONDS=n ends it with a balance
+demo: ## an order service, the relay and three consumers on embedded servers; DEMO_SECONDS=n ends it with a balance
 	@.ci/setup
 	@$(MAKE) --no-print-directory guests
 	cargo run -q -p avouch-example-orders -- --seconds "$${DEMO_SECONDS:-0}"
@@ -35,7 +35,7 @@ dev: ## the runtime on embedded servers, for your own service to talk to
 test: ## everything, on real servers
 	@.ci/setup test
 	@$(MAKE) --no-print-directory lint
-	cargo build -p avouch-runtime -p avouch-example-tcc -p avouch-example-saga -p avouch-example-consumer
+	cargo build -p avouch-runtime -p avouch-example-orders -p avouch-example-tcc -p avouch-example-saga -p avouch-example-consumer
 	@$(MAKE) --no-print-directory guests
 	cargo test --workspace
 

@@ -1,19 +1,23 @@
-//! The balance: what three witnesses say of the same messages, compared. Pure.
+//! The balance: what the witnesses say of the same messages and orders, compared. Pure.
+
+mod effects;
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 use uuid::Uuid;
 
-use crate::facts::{Ledger, Seen, Stored, Transactions};
+use crate::facts::{Effects, Ledger, Seen, Stored, Transactions};
 
 /// How many ids of one kind of fault are shown.
 const IDS_SHOWN: usize = 5;
+/// Faults that a reader wants to see are none.
+const SHOWN_AT_ZERO: [&str; 4] = ["lost", "invented", "out of order", "doubled"];
 
 /// Whether everything agrees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Evenness {
-    /// Nothing lost, invented, altered or reordered, and nothing left waiting.
+    /// Nothing lost, invented, altered or reordered, nothing left waiting, and each effect exactly once.
     Even,
     /// See the faults.
     Uneven,
@@ -36,24 +40,24 @@ pub struct Balance {
     transactions: Transactions,
     judged: (i64, i64),
     committed: usize,
-    in_stream: usize,
     published: usize,
     doubled_same_msg_id: usize,
     doubled_otherwise: usize,
     consumed: usize,
     seen_twice: u64,
     redelivered: u64,
+    sent_again: usize,
     states: HashMap<Box<str>, usize>,
+    effects: Effects,
     faults: Vec<Fault>,
 }
 
-/// Compares the database, the stream in its order, and the consumer.
-pub fn balance(ledger: &Ledger, stream: &[Stored], seen: &Seen) -> Balance {
+/// Compares the database, the stream in its order, the consumer that sees everything, and what the others did.
+pub fn balance(ledger: &Ledger, stream: &[Stored], seen: &Seen, effects: Effects) -> Balance {
     let mut balance = Balance {
         transactions: ledger.transactions,
         judged: ledger.judged,
         committed: ledger.committed.len(),
-        in_stream: stream.len(),
         seen_twice: seen.duplicates,
         redelivered: seen.redelivered,
         ..Balance::default()
@@ -65,7 +69,10 @@ pub fn balance(ledger: &Ledger, stream: &[Stored], seen: &Seen) -> Balance {
     balance.published = published.len();
     balance.consumed = seen.acked.iter().filter(|id| ledger.committed.contains_key(id)).count();
     balance.count_doubles(stream);
+    balance.sent_again = stream.iter().filter(|s| s.is_sent_again()).count();
     balance.faults = faults(ledger, stream, &published, seen);
+    balance.faults.extend(effects::faults(ledger, &effects));
+    balance.effects = effects;
     balance
 }
 
@@ -95,7 +102,8 @@ impl Balance {
 fn faults(ledger: &Ledger, stream: &[Stored], published: &HashSet<Uuid>, seen: &Seen) -> Vec<Fault> {
     let unpublished = |id: &&Uuid| !published.contains(*id);
     let state = |id: &Uuid| ledger.outbox.get(id).map(AsRef::as_ref);
-    let waits = |id: &&Uuid| state(id) == Some("ready");
+    let is_in = |name: &'static str| move |id: &&Uuid| state(id) == Some(name);
+    let waits = is_in("ready");
     let committed = || ledger.committed.keys();
     let held_back = |id: &Uuid| matches!(state(id), Some("prepared" | "cancelled"));
     let only_outbox = || ledger.outbox.keys().filter(|id| !ledger.committed.contains_key(id) && !held_back(id));
@@ -106,6 +114,8 @@ fn faults(ledger: &Ledger, stream: &[Stored], published: &HashSet<Uuid>, seen: &
         fault("altered", "in the stream with another key, step or topic than committed", altered(ledger, stream)),
         fault("not sent", "committed, and still waiting in the outbox", committed().filter(unpublished).filter(waits)),
         fault("not consumed", "in the stream, but never acknowledged", published.difference(&seen.acked)),
+        fault("awaited", "sent, but without the receipts of all its consumers", committed().filter(is_in("sent"))),
+        fault("dead", "given up", ledger.outbox.keys().filter(is_in("dead"))),
         fault("consumed late", "by the consumer after a later one of their key", &seen.out_of_order),
         fault("gone", "committed, but not in the outbox", committed().filter(|id| state(id).is_none())),
         fault("unknown", "in the outbox, but not in the shop", only_outbox()),
@@ -162,8 +172,9 @@ impl fmt::Display for Balance {
         writeln!(f, "  shop          {} messages committed", self.committed)?;
         writeln!(
             f,
-            "  outbox        {} sent, {} waiting, {} dead, {} cancelled (payments declined or abandoned)",
-            self.state("sent") + self.state("consumed"),
+            "  outbox        {} consumed, {} awaited, {} waiting, {} dead, {} cancelled (payments declined or abandoned)",
+            self.state("consumed"),
+            self.state("sent"),
             self.state("ready"),
             self.state("dead"),
             self.state("cancelled")
@@ -177,15 +188,17 @@ impl fmt::Display for Balance {
         )?;
         writeln!(
             f,
-            "  stream        {} published; {} duplicates with the same Nats-Msg-Id, {} otherwise ({} entries)",
-            self.published, self.doubled_same_msg_id, self.doubled_otherwise, self.in_stream
+            "  stream        {} published; duplicates: {} with the same Nats-Msg-Id, {} with another: {} on purpose, {} for a missed receipt",
+            self.published, self.doubled_same_msg_id, self.doubled_otherwise, self.effects.repeated, self.sent_again
         )?;
         writeln!(
             f,
-            "  consumer      {} consumed; {} duplicates, {} redelivered on purpose (naks and forgotten acks)\n",
+            "  audit         {} acknowledged; {} duplicates seen, {} deliveries repeated (naks and forgotten acks)",
             self.consumed, self.seen_twice, self.redelivered
         )?;
-        for fault in self.faults.iter().take(3).chain(self.faults.iter().skip(3).filter(|f| !f.ids.is_empty())) {
+        effects::write(&self.effects, f)?;
+        writeln!(f)?;
+        for fault in self.faults.iter().filter(|f| !f.ids.is_empty() || SHOWN_AT_ZERO.contains(&f.name)) {
             writeln!(f, "  {:<13} {} {}", fault.name, fault.ids.len(), fault.meaning)?;
             for id in fault.ids.iter().take(IDS_SHOWN) {
                 writeln!(f, "                  {id}")?;
@@ -193,7 +206,10 @@ impl fmt::Display for Balance {
         }
         match self.evenness() {
             Evenness::Even => {
-                write!(f, "\n  The books balance: every committed message was published and consumed, in order.")
+                write!(
+                    f,
+                    "\n  The books balance: every committed message was published in order and consumed, each effect is there exactly once."
+                )
             }
             Evenness::Uneven => {
                 write!(f, "\n  The books do NOT balance. The first {IDS_SHOWN} ids of each fault are above.")

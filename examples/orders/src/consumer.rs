@@ -1,24 +1,23 @@
-//! The NATS side: a durable consumer that acknowledges what it gets, and a reader that takes the stream back whole.
+//! The NATS side: a consumer that plainly acknowledges what it gets, and a reader that takes the stream back whole.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use async_nats::jetstream::consumer::pull::{Config, OrderedConfig};
-use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, PullConsumer};
+use async_nats::jetstream::consumer::pull::OrderedConfig;
+use async_nats::jetstream::consumer::{DeliverPolicy, PullConsumer};
 use async_nats::jetstream::{self, AckKind, Message};
-use avouch_example_stage::{STREAM, wait_for_stream};
+use avouch_example_stage::{STREAM, wait_for_durable};
 use futures_util::StreamExt;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::facts::{Seen, Stored};
+use crate::settings::CONSUMERS;
 
-const DURABLE: &str = "orders-demo";
-/// A message that was not acknowledged for so long is delivered again.
-const ACK_WAIT: Duration = Duration::from_secs(2);
-const ACK_PENDING_MAX: i64 = 1000;
+/// `[consumer.audit]`: it sees everything, and a plain ack is its receipt.
+pub const NAME: &str = "audit";
 /// At these places of the stream the consumer says no at first, or says nothing, as real ones do.
 const NAK_EACH: u64 = 211;
 const FORGET_EACH: u64 = 503;
@@ -29,29 +28,25 @@ const POLL: Duration = Duration::from_millis(100);
 /// The consumer of this process, at work until it is dropped.
 pub struct Consumer {
     jetstream: jetstream::Context,
-    durable: PullConsumer,
+    durables: Vec<PullConsumer>,
     seen: Arc<Mutex<Seen>>,
     task: JoinHandle<()>,
     stop: DropGuard,
 }
 
 impl Consumer {
-    /// Waits for the stream, makes the durable and begins.
+    /// Waits until the runtime has made the durables of all consumers, its own among them, and begins.
     pub async fn start(nats_url: &str) -> anyhow::Result<Self> {
         let client = async_nats::connect(nats_url).await.context("connecting to the private nats-server")?;
         let jetstream = jetstream::new(client);
-        let stream = wait_for_stream(&jetstream).await?;
-        let config = Config {
-            durable_name: Some(DURABLE.into()),
-            ack_policy: AckPolicy::Explicit,
-            ack_wait: ACK_WAIT,
-            max_ack_pending: ACK_PENDING_MAX,
-            ..Config::default()
-        };
-        let durable = stream.create_consumer(config).await.context("making the durable consumer")?;
+        let mut durables = Vec::new();
+        for name in CONSUMERS {
+            durables.push(wait_for_durable(&jetstream, name).await?);
+        }
+        let own = wait_for_durable(&jetstream, NAME).await?;
         let (seen, stop) = (Arc::new(Mutex::new(Seen::default())), CancellationToken::new());
-        let task = tokio::spawn(consume(durable.clone(), Arc::clone(&seen), stop.clone()));
-        Ok(Self { jetstream, durable, seen, task, stop: stop.drop_guard() })
+        let task = tokio::spawn(consume(own, Arc::clone(&seen), stop.clone()));
+        Ok(Self { jetstream, durables, seen, task, stop: stop.drop_guard() })
     }
 
     /// What it has seen until now.
@@ -65,10 +60,14 @@ impl Consumer {
         Ok(stream.get_info().await.with_context(|| format!("asking for stream {STREAM}"))?.state.messages)
     }
 
-    /// How many messages the broker still waits to have acknowledged, delivered or not.
+    /// How many deliveries to any consumer the broker still waits to have acknowledged, made or not.
     pub async fn behind(&self) -> anyhow::Result<u64> {
-        let info = self.durable.get_info().await.with_context(|| format!("asking for consumer {DURABLE}"))?;
-        Ok(info.num_pending + info.num_ack_pending as u64)
+        let mut behind = 0;
+        for durable in &self.durables {
+            let info = durable.get_info().await.context("asking for a consumer")?;
+            behind += info.num_pending + info.num_ack_pending as u64;
+        }
+        Ok(behind)
     }
 
     /// Ends it, and hands out all that it has seen.

@@ -1,4 +1,5 @@
-//! The story: opens the shop, kills the order service once and the runtime once, closes the shop, balances the books.
+//! The story: opens the shop, kills the order service once and the runtime once, repeats messages, closes the shop, balances the
+//! books. Two of the consumers kill themselves.
 
 use std::fs;
 use std::path::Path;
@@ -11,11 +12,16 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::books::{Evenness, balance};
+use crate::carrier::Carrier;
 use crate::consumer::Consumer;
+use crate::desk::Desk;
+use crate::facts::Effects;
 use crate::provider::Provider;
+use crate::repeat::Repeater;
 use crate::service::ATTEMPTS_MAX;
 use crate::shop::{Shop, Waiting};
 use crate::view::{Doors, FRAME, Picture, Screen, print};
+use crate::{invoices, parcels, settings};
 
 /// Not those of `avouch dev`, so that both can run; others if these are taken.
 const POSTGRES_PORT: u16 = 15433;
@@ -66,9 +72,13 @@ pub async fn run(dir: &Path, length: Option<Duration>, stop: CancellationToken) 
 struct Demo {
     // In the order in which they are dropped when something fails: clients before servers.
     consumer: Consumer,
+    invoices: Desk,
+    parcels: Desk,
+    repeater: Repeater,
     service: Child,
     runtime: Child,
     shop: Shop,
+    carrier: Carrier,
     _provider: Provider,
     servers: Servers,
     screen: Screen,
@@ -89,7 +99,7 @@ impl Demo {
         shop.install().await?;
         let config = home.dir.join("avouch.toml");
         let provider = Provider::start(&servers.database_url()).await?;
-        fs::write(&config, config_text(&servers, &provider))
+        fs::write(&config, settings::text(&servers, &provider))
             .with_context(|| format!("writing {}", config.display()))?;
         // Half messages whose producer was killed are judged by these plugins.
         deploy(&config, "order-check", &["--grant", "sql:orders", "--set", "abandoned_after_s=2"]).await?;
@@ -101,7 +111,10 @@ impl Demo {
             started = Consumer::start(&nats_url) => started?,
             error = runtime.ended() => return Err(error),
         };
-        let service_url = servers.database_url().replacen("postgres@", "order_service@", 1);
+        let carrier = Carrier::open(&servers.database_url()).await?;
+        let (invoices, parcels) = open_desks(home, &servers, &carrier).await?;
+        let repeater = Repeater::new(&nats_url).await?;
+        let service_url = url_as(&servers, "order_service");
         let mut service =
             Child::service("order-service", &home.dir, &["order-service", "--database-url", &service_url])?;
         service.start().await?;
@@ -109,9 +122,13 @@ impl Demo {
         screen.open()?;
         Ok(Self {
             consumer,
+            invoices,
+            parcels,
+            repeater,
             service,
             runtime,
             shop,
+            carrier,
             _provider: provider,
             servers,
             screen,
@@ -133,6 +150,8 @@ impl Demo {
         self.service.stop().await?;
         self.picture.service = "closed".into();
         self.drain().await?;
+        self.invoices.stop().await?;
+        self.parcels.stop().await?;
         self.runtime.stop().await?;
         self.close_books().await
     }
@@ -152,6 +171,7 @@ impl Demo {
             while let Some((_, act)) = plan.next_if(|(at, _)| elapsed >= *at) {
                 self.act(act).await?;
             }
+            self.repeater.repeat().await?;
             self.look().await?;
             if self.begun >= ATTEMPTS_MAX {
                 self.picture.phase = format!("sold out after {ATTEMPTS_MAX} transactions; Ctrl-C balances the books");
@@ -198,7 +218,7 @@ impl Demo {
         }
     }
 
-    /// Waits until nothing is left to be sent or consumed, for a bounded time.
+    /// Waits until nothing is left to be sent, delivered or consumed, for a bounded time.
     async fn drain(&mut self) -> anyhow::Result<()> {
         self.picture.phase = "closing: the outbox drains".into();
         let deadline = Instant::now() + DRAIN_MAX;
@@ -206,29 +226,36 @@ impl Demo {
         loop {
             frames.tick().await;
             let waiting = self.look().await?;
-            let behind = self.consumer.behind().await?;
-            if waiting.ready + waiting.delayed + waiting.prepared == 0 && behind == 0 {
+            let (rows, behind) = (waiting.ready + waiting.delayed + waiting.prepared, self.consumer.behind().await?);
+            let awaited = self.shop.awaited().await?;
+            if rows + awaited == 0 && behind == 0 {
                 return Ok(());
             }
             if Instant::now() >= deadline {
-                let rows = waiting.ready + waiting.delayed + waiting.prepared;
                 let seconds = DRAIN_MAX.as_secs();
                 return self.tell(&format!(
-                    "NOT drained after {seconds} s: {rows} rows wait, the consumer is {behind} behind"
+                    "NOT drained after {seconds} s: {rows} rows wait, {awaited} are awaited, the consumers are {behind} behind"
                 ));
             }
         }
     }
 
-    /// Three witnesses, none of whom knows what another one says.
+    /// Witnesses, none of whom knows what another one says.
     async fn close_books(mut self) -> anyhow::Result<Evenness> {
         self.look().await?;
         print("\nreading the books …\n")?;
         let ledger = self.shop.read_all().await?;
         let stream = Consumer::read_back(&self.servers.nats_url()).await?;
         let seen = self.consumer.stop().await?;
+        let effects = Effects {
+            invoiced: self.shop.read_invoices().await?,
+            booked: self.carrier.read_all().await?,
+            done: self.shop.read_done().await?,
+            kills: (self.invoices.kills, self.parcels.kills),
+            repeated: self.repeater.count,
+        };
         self.servers.stop().await?;
-        let balance = balance(&ledger, &stream, &seen);
+        let balance = balance(&ledger, &stream, &seen, effects);
         print(&format!("\n{balance}\n\n"))?;
         Ok(balance.evenness())
     }
@@ -237,6 +264,8 @@ impl Demo {
     async fn look(&mut self) -> anyhow::Result<Waiting> {
         self.runtime.check()?;
         self.service.check()?;
+        self.invoices.look().await?;
+        self.parcels.look().await?;
         let (transactions, waiting) = (self.shop.transactions().await?, self.shop.waiting().await?);
         let published = self.consumer.published().await?;
         let now = Instant::now();
@@ -252,6 +281,8 @@ impl Demo {
         p.committed_per_s = (transactions.committed - committed) * 1000 / span_ms;
         (p.ready, p.delayed, p.prepared) = (waiting.ready, waiting.delayed, waiting.prepared);
         p.published = published;
+        p.invoices = (self.shop.invoices().await?, self.invoices.kills);
+        p.parcels = (self.carrier.parcels().await?, self.parcels.kills);
         p.published_per_s = published.saturating_sub(earlier) * 1000 / span_ms.unsigned_abs();
         {
             let seen = self.consumer.seen();
@@ -296,19 +327,17 @@ async fn start_servers(home: &Home) -> anyhow::Result<(Servers, Shop)> {
     Ok((servers, shop))
 }
 
-fn config_text(servers: &Servers, provider: &Provider) -> String {
-    format!(
-        "# Written by the demo, for `avouch run` and `avouch status`.\n\
-         [source.main]\nurl = \"{}\"\n\n[nats]\nurl = \"{}\"\n\n[log]\nform = \"human\"\n\n\
-         # What the plugins are granted, and that their word counts at once.\n\
-         [binding.sql.orders]\nurl = \"{}\"\n\n[binding.http.payments]\norigin = \"http://{}\"\n\n\
-         [checker.order-check]\nrollback_after_ms = 0\n\n[checker.payment-http-check]\nrollback_after_ms = 0\n\n\
-         [checkback]\nin_progress_ms = 500\n",
-        servers.runtime_url(),
-        servers.nats_url(),
-        servers.database_url().replacen("postgres@", "order_checker@", 1),
-        provider.address
-    )
+/// The two consumers that are processes of their own.
+async fn open_desks(home: &Home, servers: &Servers, carrier: &Carrier) -> anyhow::Result<(Desk, Desk)> {
+    let (database_url, nats_url) = (url_as(servers, "invoicing"), servers.nats_url());
+    let args = ["--database-url", &database_url, "--nats-url", &nats_url];
+    let invoices = Desk::open(invoices::NAME, &home.dir, &args).await?;
+    let args = ["--carrier-url", &carrier.url, "--nats-url", &nats_url];
+    Ok((invoices, Desk::open(parcels::NAME, &home.dir, &args).await?))
+}
+
+fn url_as(servers: &Servers, role: &str) -> String {
+    servers.database_url().replacen("postgres@", &format!("{role}@"), 1)
 }
 
 fn doors(servers: &Servers, config: &Path, runtime: &Child, service: &Child) -> anyhow::Result<Doors> {

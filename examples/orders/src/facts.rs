@@ -1,9 +1,11 @@
-//! What the three witnesses say: the shop's database, the stream, the consumer. Pure data.
+//! What the witnesses say: the shop's database, the stream, the consumers, the carrier. Pure data.
 
 use std::collections::{HashMap, HashSet};
 
 use async_nats::HeaderMap;
 use uuid::Uuid;
+
+use crate::carrier::Booked;
 
 /// The database's word.
 #[derive(Debug, Default)]
@@ -86,6 +88,11 @@ impl Stored {
         };
         Self { sequence, msg_id: header("Nats-Msg-Id").unwrap_or_default().into(), ours: ours() }
     }
+
+    /// True if the runtime sent it once more to a consumer whose receipt it missed: `<id>:<generation>`.
+    pub fn is_sent_again(&self) -> bool {
+        self.msg_id.contains(':')
+    }
 }
 
 /// The consumer's word.
@@ -126,4 +133,28 @@ impl Seen {
             self.acked.insert(ours.id);
         }
     }
+}
+
+/// What the invoicing service did.
+#[derive(Debug, Default)]
+pub struct Invoiced {
+    /// Invoices by order.
+    pub invoices: HashMap<Box<str>, i64>,
+    /// Deliveries of what was invoiced before.
+    pub again: i64,
+}
+
+/// What became of messages outside of the stream.
+#[derive(Debug, Default)]
+pub struct Effects {
+    /// Those in a transaction with `avouch.inbox_once`.
+    pub invoiced: Invoiced,
+    /// Those at the carrier, with a token.
+    pub booked: Booked,
+    /// The gate's word on the latter: by order, the token of the attempt that was completed.
+    pub done: HashMap<Box<str>, i64>,
+    /// How often the process of each was killed: invoices, parcels.
+    pub kills: (u32, u32),
+    /// Messages that were published again on purpose.
+    pub repeated: usize,
 }

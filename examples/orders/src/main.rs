@@ -1,4 +1,4 @@
-//! The demo: a shop's order service, `avouch run` and a consumer, two of them killed on the way, and books that must balance.
+//! The demo: a shop's order service, `avouch run` and three consumers, all but one killed on the way, and books that must balance.
 
 mod books;
 mod facts;
@@ -7,6 +7,16 @@ mod consumer;
 mod provider;
 mod service;
 mod shop;
+
+mod invoices;
+mod parcels;
+
+mod accident;
+mod carrier;
+mod deliveries;
+mod desk;
+mod repeat;
+mod settings;
 
 mod view;
 
@@ -21,7 +31,7 @@ use nix::sys::signal::Signal;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// An order service, the relay and a consumer on embedded servers. Ends with a balance; 0 means that it is even.
+/// An order service, the relay and three consumers on embedded servers. Ends with a balance; 0 means that it is even.
 #[derive(Debug, Parser)]
 #[command(name = "avouch-example-orders", version)]
 struct Cli {
@@ -44,6 +54,26 @@ enum Part {
         #[arg(long)]
         database_url: String,
     },
+    /// The invoicing service, likewise
+    #[command(hide = true)]
+    Invoices {
+        /// As the login role invoicing
+        #[arg(long)]
+        database_url: String,
+        /// The private nats-server
+        #[arg(long)]
+        nats_url: String,
+    },
+    /// The shipping service, likewise
+    #[command(hide = true)]
+    Parcels {
+        /// As the login role carrier
+        #[arg(long)]
+        carrier_url: String,
+        /// The private nats-server
+        #[arg(long)]
+        nats_url: String,
+    },
 }
 
 fn main() -> ExitCode {
@@ -63,6 +93,12 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.part {
         Some(Part::OrderService { database_url }) => {
             service::run(&database_url, stop).await.map(|()| ExitCode::SUCCESS)
+        }
+        Some(Part::Invoices { database_url, nats_url }) => {
+            invoices::run(&database_url, &nats_url, stop).await.map(|()| ExitCode::SUCCESS)
+        }
+        Some(Part::Parcels { carrier_url, nats_url }) => {
+            parcels::run(&carrier_url, &nats_url, stop).await.map(|()| ExitCode::SUCCESS)
         }
         None => {
             let length = (cli.seconds > 0).then(|| Duration::from_secs(cli.seconds));

@@ -7,7 +7,8 @@ use anyhow::Context as _;
 use avouch_example_stage::connect;
 use tokio_postgres::Client;
 
-use crate::facts::{Committed, Ledger, Transactions};
+use crate::facts::{Committed, Invoiced, Ledger, Transactions};
+use crate::parcels;
 
 /// No look at the database may hold the screen up for longer.
 const STATEMENT_MAX: &str = "set statement_timeout = '10s'";
@@ -81,6 +82,36 @@ impl Shop {
             (select count(*) from (select from avouch.outbox where state = 'prepared' limit $1) x)";
         let row = self.client.query_one(sql, &[&WAITING_MAX]).await?;
         Ok(Waiting { ready: row.get(0), delayed: row.get(1), prepared: row.get(2) })
+    }
+
+    /// How many messages were sent, and still wait for a receipt.
+    pub async fn awaited(&self) -> anyhow::Result<i64> {
+        Ok(self
+            .client
+            .query_one("select count(*) from avouch.outbox where awaiting is not null and state = 'sent'", &[])
+            .await?
+            .get(0))
+    }
+
+    /// How many invoices there are.
+    pub async fn invoices(&self) -> anyhow::Result<i64> {
+        Ok(self.client.query_one("select count(*) from shop.invoices", &[]).await?.get(0))
+    }
+
+    /// The invoices, for the books.
+    pub async fn read_invoices(&self) -> anyhow::Result<Invoiced> {
+        let rows = self.client.query("select order_id, count(*) from shop.invoices group by order_id", &[]).await?;
+        let sql = "select case when is_called then last_value else 0 end from shop.invoices_again";
+        let again = self.client.query_one(sql, &[]).await?.get(0);
+        Ok(Invoiced { invoices: rows.iter().map(|r| (r.get::<_, &str>(0).into(), r.get(1))).collect(), again })
+    }
+
+    /// The tokens of the attempts that the gate calls done, by order: what the parcel service was told.
+    pub async fn read_done(&self) -> anyhow::Result<HashMap<Box<str>, i64>> {
+        let sql = "select h.key, i.token from avouch.inbox i join avouch.consumer c on c.id = i.consumer
+                   join shop.history h on h.message_id = i.message_id where c.name = $1 and i.state = 'done'";
+        let rows = self.client.query(sql, &[&parcels::NAME]).await?;
+        Ok(rows.iter().map(|r| (r.get::<_, &str>(0).into(), r.get(1))).collect())
     }
 
     /// Waits until the statements of the order service, which stands still, have ended; it sends no new ones.

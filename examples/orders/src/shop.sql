@@ -29,6 +29,17 @@ create table shop.transactions (attempt bigint primary key);
 create sequence shop.attempts;
 create sequence shop.rollbacks;
 
+-- The invoicing service is another one, with a role of its own: an avouch_consumer, for avouch.inbox_once. Nothing here keeps it
+-- from writing an invoice twice: the demo counts.
+reset role;
+create role invoicing login in role avouch_consumer;
+set role order_service;
+create table shop.invoices (order_id text not null);
+create sequence shop.invoices_again;    -- deliveries of what was invoiced before
+grant usage on schema shop to invoicing;
+grant insert on shop.invoices to invoicing;
+grant usage on sequence shop.invoices_again to invoicing;
+
 -- The plugin that judges half messages whose producer has died reads this and nothing else.
 grant usage on schema shop to order_checker;
 grant select on shop.orders to order_checker;

@@ -43,6 +43,10 @@ pub struct Picture {
     pub redelivered: u64,
     /// Messages that came late within their key.
     pub out_of_order: usize,
+    /// Invoices, and how often the process that writes them was killed.
+    pub invoices: (i64, u32),
+    /// Parcels, likewise.
+    pub parcels: (i64, u32),
 }
 
 /// How a stranger looks inside.
@@ -116,7 +120,7 @@ pub fn print(text: &str) -> io::Result<()> {
 
 fn line(p: &Picture) -> String {
     format!(
-        "{:>6.1} s  orders: {} committed, {} rolled back ({}) | outbox: {} waiting, {} delayed, {} prepared | runtime: {} | stream: {} | consumed: {}, {} redelivered\n",
+        "{:>6.1} s  orders: {} committed, {} rolled back ({}) | outbox: {} waiting, {} delayed, {} prepared | runtime: {} | stream: {} | consumed: {}, {} redelivered | {} invoices, {} parcels\n",
         p.elapsed.as_secs_f64(),
         p.committed,
         p.rolled_back,
@@ -127,7 +131,9 @@ fn line(p: &Picture) -> String {
         p.runtime,
         p.published,
         p.consumed,
-        p.redelivered
+        p.redelivered,
+        p.invoices.0,
+        p.parcels.0
     )
 }
 
@@ -176,6 +182,9 @@ fn draw(p: &Picture, events: &[String], doors: &Doors) -> Vec<String> {
             ],
             " ",
         ),
+        String::new(),
+        format!("INVOICES  {} written in the transaction of inbox_once; killed {} times", p.invoices.0, p.invoices.1),
+        format!("PARCELS   {} booked after asking, with a token; killed {} times", p.parcels.0, p.parcels.1),
         String::new(),
     ];
     lines.extend((0..EVENTS_SHOWN).map(|i| events.get(i).cloned().unwrap_or_default()));

@@ -13,4 +13,4 @@ mod database;
 pub use database::{connect, is_fresh};
 
 mod stream;
-pub use stream::{STREAM, wait_for_stream};
+pub use stream::{STREAM, wait_for_durable, wait_for_stream};

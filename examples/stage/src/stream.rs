@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 /// The stream that the runtime makes when no other is configured.
 pub const STREAM: &str = "AVOUCH";
-/// How long the runtime may take to make the stream.
+/// How long the runtime may take to make the stream, or a durable.
 const STREAM_MAX: Duration = Duration::from_secs(30);
 /// How long a service may take until it answers.
 const SERVICE_MAX: Duration = Duration::from_secs(30);
@@ -33,6 +33,24 @@ pub async fn wait_for_stream(jetstream: &jetstream::Context) -> anyhow::Result<S
             Err(e) => {
                 bail!(
                     "the runtime made no stream {STREAM} within {} s ({e}): see its log avouch.log",
+                    STREAM_MAX.as_secs()
+                )
+            }
+        }
+    }
+}
+
+/// Waits until the runtime has made the durable of a consumer.
+pub async fn wait_for_durable(jetstream: &jetstream::Context, name: &str) -> anyhow::Result<PullConsumer> {
+    let stream = wait_for_stream(jetstream).await?;
+    let deadline = Instant::now() + STREAM_MAX;
+    loop {
+        match stream.get_consumer(name).await {
+            Ok(durable) => return Ok(durable),
+            Err(_) if Instant::now() < deadline => sleep(POLL).await,
+            Err(e) => {
+                bail!(
+                    "the runtime made no durable {name} within {} s ({e}): see its log avouch.log",
                     STREAM_MAX.as_secs()
                 )
             }

@@ -1,7 +1,8 @@
 //! Each fault that the demo must notice, made on purpose.
 
 use super::*;
-use crate::facts::{Committed, Ours};
+use crate::carrier::Booked;
+use crate::facts::{Committed, Invoiced, Ours};
 
 /// Two orders, three messages, all sent and consumed.
 fn even() -> (Ledger, Vec<Stored>, Seen) {
@@ -12,7 +13,7 @@ fn even() -> (Ledger, Vec<Stored>, Seen) {
     for s in &stream {
         let ours = s.ours.clone().expect("made by us");
         ledger.committed.insert(ours.id, Committed { key: ours.key, step: ours.step, topic: ours.topic });
-        ledger.outbox.insert(ours.id, "sent".into());
+        ledger.outbox.insert(ours.id, "consumed".into());
         seen.note(s);
         seen.note_ack(s);
     }
@@ -26,7 +27,7 @@ fn stored(sequence: u64, id: u64, key: &str, step: i32) -> Stored {
 }
 
 fn faults_of((ledger, stream, seen): &(Ledger, Vec<Stored>, Seen)) -> Vec<&'static str> {
-    let balance = balance(ledger, stream, seen);
+    let balance = balance(ledger, stream, seen, Effects::default());
     let names: Vec<_> = balance.faults.iter().filter(|f| !f.ids.is_empty()).map(|f| f.name).collect();
     assert_eq!(balance.evenness() == Evenness::Even, names.is_empty());
     names
@@ -101,13 +102,57 @@ fn message_that_was_never_acknowledged_is_not_consumed() {
 }
 
 #[test]
+fn message_whose_receipts_are_missing_is_awaited_and_one_that_was_given_up_is_dead() {
+    let mut facts = even();
+    facts.0.outbox.insert(Uuid::from_u128(1), "sent".into());
+    assert_eq!(faults_of(&facts), ["awaited"]);
+    facts.0.outbox.insert(Uuid::from_u128(1), "dead".into());
+    assert_eq!(faults_of(&facts), ["dead"]);
+}
+
+/// Order a is paid and shipped, and both had their effect.
+fn effective() -> (Ledger, Effects) {
+    let mut ledger = Ledger::default();
+    for (id, step, topic) in [(1, 2, "orders.paid"), (2, 3, "orders.shipped")] {
+        ledger.committed.insert(Uuid::from_u128(id), Committed { key: "a".into(), step, topic: topic.into() });
+    }
+    let effects = Effects {
+        invoiced: Invoiced { invoices: HashMap::from([("a".into(), 1)]), again: 0 },
+        booked: Booked { parcels: HashMap::from([("a".into(), 7)]), accepted: 1, refused: 0 },
+        done: HashMap::from([("a".into(), 7)]),
+        ..Effects::default()
+    };
+    (ledger, effects)
+}
+
+#[test]
+fn effect_that_is_missing_doubled_groundless_or_of_a_stale_attempt_is_noticed() {
+    type Change = fn(&mut Effects);
+    let cases: [(Change, &[&str]); 6] = [
+        (|_| {}, &[]),
+        (|e| e.invoiced.invoices.clear(), &["no invoice"]),
+        (|e| e.invoiced.invoices = HashMap::from([("a".into(), 2)]), &["doubled"]),
+        (|e| e.invoiced.invoices = HashMap::from([("a".into(), 1), ("b".into(), 1)]), &["groundless"]),
+        (|e| e.booked.parcels.clear(), &["no parcel"]),
+        (|e| e.done = HashMap::from([("a".into(), 8)]), &["stale parcel"]),
+    ];
+    for (happens, expected) in cases {
+        let (ledger, mut effects) = effective();
+        happens(&mut effects);
+        let faults = effects::faults(&ledger, &effects);
+        let names: Vec<_> = faults.iter().filter(|f| !f.ids.is_empty()).map(|f| f.name).collect();
+        assert_eq!(names, expected);
+    }
+}
+
+#[test]
 fn duplicates_are_told_apart_by_their_msg_id() {
     let (ledger, mut stream, seen) = even();
     stream.push(stored(4, 1, "a", 1));
     let mut again = stored(5, 1, "a", 1);
     again.msg_id = format!("{}:1", Uuid::from_u128(1)).into();
     stream.push(again);
-    let balance = balance(&ledger, &stream, &seen);
+    let balance = balance(&ledger, &stream, &seen, Effects::default());
     assert_eq!((balance.doubled_same_msg_id, balance.doubled_otherwise), (1, 1));
 }
 
@@ -117,8 +162,8 @@ fn only_the_first_ids_of_a_fault_are_shown() {
     for n in 100..200u128 {
         let committed = Committed { key: "z".into(), step: 1, topic: "orders.created".into() };
         ledger.committed.insert(Uuid::from_u128(n), committed);
-        ledger.outbox.insert(Uuid::from_u128(n), "sent".into());
+        ledger.outbox.insert(Uuid::from_u128(n), "consumed".into());
     }
-    let text = balance(&ledger, &stream, &seen).to_string();
+    let text = balance(&ledger, &stream, &seen, Effects::default()).to_string();
     assert!(text.contains("lost          100") && text.matches("00000000-").count() == IDS_SHOWN, "{text}");
 }
