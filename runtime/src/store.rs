@@ -7,6 +7,7 @@ mod inbox;
 mod link;
 mod plugins;
 mod receipts;
+mod recoveries;
 mod rows;
 
 use std::sync::Arc;
@@ -24,7 +25,8 @@ pub use self::inbox::Consumer;
 use self::link::Link;
 pub use self::link::{FIXED_PLANS, Plans};
 pub use self::plugins::{Deployment, LogLine};
-pub use self::receipts::{Awaited, Dead, DeadLetter, GivenUp, Missed, Places, Recovery, SentAgain, Stretch, Told};
+pub use self::receipts::{Awaited, Dead, GivenUp, Missed, Places, Stretch, Told};
+pub use self::recoveries::{DeadLetter, Recovery, SentAgain};
 use self::rows::{AskColumns, columns, payload_of, read_row, u16_of, usize_of};
 use crate::secret::Secret;
 use crate::window::{Ask, Holds, Mark, Reading, Snapshot};

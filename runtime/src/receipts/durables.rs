@@ -34,10 +34,8 @@ impl Receipts {
                 };
                 let progress = stream.make_durable(&wanted.durable, first).await?;
                 if consumer.start_seq.is_none() {
-                    // Read after its registration was committed: what was marked without it stands before this place. What it is
-                    // delivered of that, nobody waits for.
-                    let start =
-                        (place.state.last_seq + 1).max(if wanted.starts_new { progress.delivered + 1 } else { 1 });
+                    // Read after its registration was committed: what was marked without it stands before this place.
+                    let start = if wanted.starts_new { first.max(progress.delivered + 1) } else { 1 };
                     self.parts.store.start_consumer(consumer.id, i64::try_from(start)?).await?;
                 }
                 progress

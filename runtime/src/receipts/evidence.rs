@@ -1,9 +1,11 @@
 //! Evidence as it comes: what the broker tells of acknowledgements, and receipts by message.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
+use super::look::MARKS_LATE;
 use super::{READS_IN_A_ROUND, Receipts};
 use crate::broker::{AckEvent, Fate};
 use crate::consumers::Receipt;
@@ -81,6 +83,12 @@ impl Receipts {
             }
             self.receive(&received).await?;
             self.give_up_on(&dead).await?;
+            let marked = self.marked_below().await?;
+            for n in &ripe {
+                let (stream, seq, _) = self.late[*n].place;
+                // So far behind everything that waits, it is of a message that nobody waits for.
+                found[*n] |= marked.get(&stream).is_some_and(|below| seq < *below);
+            }
         }
         let mut n = 0;
         let retry_at = now + Duration::from_millis(self.config.every_ms) / READS_IN_A_ROUND;
@@ -95,6 +103,17 @@ impl Receipts {
         let waiting = self.late.iter().map(|late| late.batch).min();
         self.parts.events.done_below(waiting.unwrap_or(u64::MAX)).await;
         Ok(())
+    }
+
+    /// Below these sequences of the streams no mark is on its way, and nothing waits.
+    async fn marked_below(&self) -> anyhow::Result<HashMap<i32, i64>> {
+        let mut below = HashMap::new();
+        for place in self.places.values() {
+            let first = self.parts.store.first_awaited(place.id).await?;
+            let end = i64::try_from(place.state.last_seq)?;
+            below.insert(place.id, first.unwrap_or(end).min(end) - MARKS_LATE);
+        }
+        Ok(below)
     }
 
     async fn receive(&self, received: &[(Uuid, i32)]) -> anyhow::Result<()> {

@@ -30,7 +30,7 @@ pub struct Follow {
 }
 
 /// Messages so far behind the last look may still be on their way to be marked.
-const MARKS_LATE: i64 = 20_000;
+pub const MARKS_LATE: i64 = 20_000;
 /// Sequences of one statement: how many messages wait among them for somebody else is not known.
 const SPAN: i64 = 100_000;
 /// All that waits is looked at again and again, a part in each round that takes no longer than about this.
