@@ -48,6 +48,8 @@ impl Default for Config {
 
 /// Publishes that wait for their PubAck.
 const IN_FLIGHT: usize = 64;
+/// Checkers that are asked at a time: a few of those that a process may ask.
+const RECHECKS: usize = 8;
 
 /// The loop.
 pub struct Recovery {
@@ -168,9 +170,15 @@ impl Recovery {
         let (asked, mut sent): (Vec<Due>, Vec<Due>) =
             due.into_iter().partition(|d| d.tx_id.is_some() && topics.contains(&*d.message.topic));
         let mut later = Vec::new();
-        for due in asked {
+        let asks = asked.into_iter().map(|due| async {
+            let word = recheck(rules, &self.store, &due).await;
+            (due, word)
+        });
+        let asks: Vec<_> = asks.map(|ask| ask.boxed()).collect();
+        let words: Vec<(Due, Word)> = futures_util::stream::iter(asks).buffer_unordered(RECHECKS).collect().await;
+        for (due, word) in words {
             let id = due.message.id;
-            match recheck(rules, &self.store, &due).await {
+            match word {
                 Word::Send => sent.push(due),
                 Word::Discard(reason) => {
                     if self.store.discard_sent(id, &reason).await? {

@@ -1,7 +1,7 @@
 //! Keeps what has ended from piling up: retires old messages, and purges nearly full streams of what is settled.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
@@ -32,6 +32,8 @@ impl Default for Config {
 
 /// Deleted by one statement: a few milliseconds of work.
 const RETIRE_ROWS: i64 = 1000;
+/// A look at everything that is old is repeated no sooner than so many times as long as it took.
+const RESTART_PAUSE_FACTOR: u32 = 20;
 /// Statements in one pass; what is left waits for the next.
 const RETIRE_BATCHES: usize = 50;
 
@@ -53,13 +55,23 @@ pub struct Upkeep {
     inbox_page: i64,
     /// Nothing older is left to delete.
     retired_to: Uuid,
+    /// No look from the beginning before this.
+    restart_at: Instant,
 }
 
 impl Upkeep {
     /// A loop over this database and these streams. Records of consumers are kept so many hours, or for good if that is 0.
     pub fn new(config: Config, store: Arc<Store>, streams: Vec<Stream>, inbox_keep_hours: u64) -> Self {
         let inbox_keep_hours = i64::try_from(inbox_keep_hours).ok().filter(|hours| *hours > 0);
-        Self { config, store, streams, inbox_keep_hours, inbox_page: 0, retired_to: Uuid::nil() }
+        Self {
+            config,
+            store,
+            streams,
+            inbox_keep_hours,
+            inbox_page: 0,
+            retired_to: Uuid::nil(),
+            restart_at: Instant::now(),
+        }
     }
 
     /// Looks from time to time until `stop`.
@@ -118,15 +130,20 @@ impl Upkeep {
         let kept = Duration::from_secs(self.config.keep_hours * 3600);
         let before = first_id_of(SystemTime::now().checked_sub(kept).unwrap_or(SystemTime::UNIX_EPOCH));
         let mut total = 0;
+        if self.restart_at <= Instant::now() {
+            // Messages end in any order.
+            self.retired_to = Uuid::nil();
+        }
         for _ in 0..RETIRE_BATCHES {
+            let began = Instant::now();
             let (count, last) = self.store.retire(self.retired_to, before, RETIRE_ROWS).await?;
             total += count;
             if let Some(last) = last {
                 self.retired_to = last;
             }
             if count < usize::try_from(RETIRE_ROWS).unwrap_or(usize::MAX) {
-                // From the beginning again next time: messages end in any order.
-                self.retired_to = Uuid::nil();
+                // From the beginning again, but not for most of the time where many wait for a consumer: each is passed.
+                self.restart_at = Instant::now() + began.elapsed() * RESTART_PAUSE_FACTOR;
                 break;
             }
         }

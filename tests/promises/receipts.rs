@@ -1,5 +1,6 @@
 //! A message is done when its consumers are: receipts, and what becomes of messages without one.
 
+mod beside;
 mod confirmed;
 mod crash;
 mod rechecked;
