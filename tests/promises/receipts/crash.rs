@@ -67,8 +67,8 @@ async fn runtimes_killed_at_any_moment_end_every_message_consumed_and_acknowledg
     .await;
     consuming.abort();
     let rows = followed.relayed.client.query("select id from avouch.outbox", &[]).await.expect("the server runs");
-    let acked = acked.lock().expect("nobody panics with it");
-    assert!(rows.iter().all(|row| acked.contains(&row.get::<_, Uuid>(0))), "consumed, and never acknowledged");
     let left = "select (select count(*) from avouch.recovery) + (select count(*) from avouch.outbox where awaiting is not null)";
     assert_eq!(followed.relayed.client.query_one(left, &[]).await.expect("is valid").get::<_, i64>(0), 0);
+    let acked = acked.lock().expect("nobody panics with it");
+    assert!(rows.iter().all(|row| acked.contains(&row.get::<_, Uuid>(0))), "consumed, and never acknowledged");
 }
