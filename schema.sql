@@ -823,7 +823,7 @@ create or replace function avouch.tell(who avouch.consumer, key text, message_id
 returns void language plpgsql security definer set search_path = pg_catalog, avouch, pg_temp as $$
 begin
   if who.is_required and message_id is not null and key is distinct from message_id::text then
-    insert into avouch.receipt (consumer, message_id, dead) values (who.id, tell.message_id, tell.dead);
+    insert into avouch.receipt (consumer, message_id, dead) values (who.id, tell.message_id, left(tell.dead, 1000));
   end if;
 end $$;
 

@@ -12,6 +12,7 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use tokio::sync::Notify;
+use uuid::Uuid;
 
 use self::books::Books;
 pub use self::sink::Sink;
@@ -271,6 +272,11 @@ pub fn sinks(configs: &[Config], instance: &str) -> Result<(Alarms, Vec<Sink>), 
 }
 
 impl Alarms {
+    /// This message is dead.
+    pub fn dead(&self, topic: &str, id: Uuid, why: &str) {
+        self.raise(&Event { kind: Kind::Dead, subject: topic, id: id.to_string(), reference: None, why });
+    }
+
     /// For the loops of this database.
     pub fn of(&self, source: &str) -> Self {
         Self { source: source.into(), ..self.clone() }

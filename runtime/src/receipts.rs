@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::evidence::Late;
 use self::look::Follow;
-use crate::alarm::{self, Alarms, Kind};
+use crate::alarm::Alarms;
 use crate::broker::streams::State;
 use crate::broker::{self, Durable, Events, Stream};
 use crate::consumers::Tracked;
@@ -166,8 +166,7 @@ impl Receipts {
     }
 
     fn may_work(&self) -> bool {
-        let told = self.parts.ownership.borrow();
-        told.valid_until > Instant::now() && told.owned.iter().any(|o| o.shard == 0)
+        self.parts.ownership.borrow().leads()
     }
 
     /// Everything once. What cannot be done about one consumer keeps nothing else from being done.
@@ -199,8 +198,8 @@ impl Receipts {
     }
 
     async fn look_at_stream(&mut self, name: &str) -> anyhow::Result<()> {
-        let Some(stream) = self.parts.streams.iter().find(|s| s.name == name) else { return Ok(()) };
         self.places.remove(name);
+        let stream = self.stream(name)?;
         let state = stream.state().await?;
         let key = (name.to_owned(), state.created);
         let id = match self.ids.get(&key) {
@@ -218,9 +217,7 @@ impl Receipts {
             return Ok(());
         }
         for Dead { id, consumer, topic, reason } in self.parts.store.give_up_on(given_up, "sent").await? {
-            let why = format!("consumer {consumer}: {reason}");
-            let (kind, id) = (Kind::Dead, id.to_string());
-            self.parts.alarms.raise(&alarm::Event { kind, subject: &topic, id, reference: None, why: &why });
+            self.parts.alarms.dead(&topic, id, &format!("consumer {consumer}: {reason}"));
         }
         Ok(())
     }

@@ -9,14 +9,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use self::recheck::{Word, recheck};
 use futures_util::{FutureExt as _, StreamExt as _};
 use serde::Deserialize;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::alarm::{self, Alarms, Kind};
+use self::recheck::{Word, recheck};
+use crate::alarm::Alarms;
 use crate::broker::{Refusal, Stream};
 use crate::message::Payload;
 use crate::rules::Rules;
@@ -126,8 +126,7 @@ impl Recovery {
     }
 
     fn may_work(&self) -> bool {
-        let told = self.ownership.borrow();
-        told.valid_until > Instant::now() && told.owned.iter().any(|o| o.shard == 0)
+        self.ownership.borrow().leads()
     }
 
     /// Sends one batch. Returns how many were stored.
@@ -245,9 +244,7 @@ impl Recovery {
             return Ok(());
         }
         for dead in self.store.give_up_on(refused, "pending").await? {
-            let why = format!("consumer {}: {}", dead.consumer, dead.reason);
-            let (kind, id) = (Kind::Dead, dead.id.to_string());
-            self.alarms.raise(&alarm::Event { kind, subject: &dead.topic, id, reference: None, why: &why });
+            self.alarms.dead(&dead.topic, dead.id, &format!("consumer {}: {}", dead.consumer, dead.reason));
         }
         Ok(())
     }

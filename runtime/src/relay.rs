@@ -173,6 +173,8 @@ pub struct Relay {
     tracked: Tracked,
     /// A mark says that this has changed: nothing is marked until it is read again.
     is_outdated: bool,
+    /// That is being read, since before it was said.
+    reads_too_early: bool,
     /// The change that was read for that reason: marks that are refused nevertheless have lost a race.
     verified: Option<i32>,
     fetching: usize,
@@ -230,6 +232,7 @@ impl Relay {
             holds_at: now,
             tracked: Tracked::default(),
             is_outdated: false,
+            reads_too_early: false,
             verified: None,
             fetching: 0,
             in_process: Vec::new(),

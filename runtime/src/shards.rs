@@ -37,6 +37,14 @@ pub struct Ownership {
     pub valid_until: Instant,
 }
 
+impl Ownership {
+    /// True if this is the instance that does what one of them does at a time: the owner of the first shard. Two may believe it for a
+    /// moment.
+    pub fn leads(&self) -> bool {
+        self.valid_until > Instant::now() && self.owned.iter().any(|o| o.shard == 0)
+    }
+}
+
 /// What the relay says of its work.
 #[derive(Clone, Debug, Default)]
 pub struct Progress {

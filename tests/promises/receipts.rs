@@ -1,6 +1,7 @@
 //! A message is done when its consumers are: receipts, and what becomes of messages without one.
 
 mod beside;
+mod configured;
 mod confirmed;
 mod crash;
 mod rechecked;
@@ -20,7 +21,7 @@ use futures_util::StreamExt;
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::cli::avouch;
+use crate::cli::{Told, avouch};
 use crate::relayed::{LIMIT, Relayed, config};
 use crate::schema::File;
 
@@ -99,9 +100,14 @@ impl Followed {
 
     /// What the command prints.
     async fn cli(&self, args: &[&str]) -> String {
+        self.command(args).await.succeeds().text
+    }
+
+    /// How the command ends.
+    async fn command(&self, args: &[&str]) -> Told {
         let config = config(&self.relayed.database, &shared().nats.url(), &self.relayed.names, &self.settings);
         let file = File::new("avouch.toml", &config);
-        avouch(&[&["--config", file.path()], args].concat(), &[]).await.succeeds().text
+        avouch(&[&["--config", file.path()], args].concat(), &[]).await
     }
 }
 

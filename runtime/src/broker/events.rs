@@ -145,16 +145,9 @@ impl Events {
         let stream = self.jetstream.get_stream_no_info(&self.name).await.map_err(|e| self.retry(&e))?;
         let last = stream.get_info().await.map_err(|e| self.retry(&e))?.state.last_sequence;
         let reader = stream.consumer_info(reader_of(self.installation)).await.map_err(|e| self.retry(&e))?;
+        // Looked at later than `last`: nothing of it is left for this reader, though others have events behind it.
         let is_idle = reader.num_pending == 0 && reader.num_ack_pending == 0;
-        // What it has not seen of `last` came since.
-        Ok((
-            last,
-            if is_idle {
-                last.min(reader.delivered.stream_sequence.max(reader.ack_floor.stream_sequence))
-            } else {
-                reader.ack_floor.stream_sequence
-            },
-        ))
+        Ok((last, if is_idle { last } else { reader.ack_floor.stream_sequence }))
     }
 
     /// Stops reading.

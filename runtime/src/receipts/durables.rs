@@ -10,21 +10,20 @@ use crate::consumers::Consumer;
 const YOUNG: time::Duration = time::Duration::minutes(10);
 
 impl Receipts {
-    /// How far a consumer's durable is; none if there is none and nobody here knows how to make it.
-    pub(super) async fn durable(&mut self, consumer: &Consumer, place: &Place) -> anyhow::Result<Option<Progress>> {
+    /// How far a consumer's durable is, which is made if it is not there.
+    pub(super) async fn durable(&mut self, consumer: &Consumer, place: &Place) -> anyhow::Result<Progress> {
         let stream = self.stream(consumer.stream.as_deref().unwrap_or_default())?;
         let there = stream.progress(&consumer.name).await?;
         let wanted = self.parts.durables.get(&consumer.name);
         let is_verified = self.follows.get(&consumer.id).is_some_and(|f| f.is_verified);
         let progress = match (there, wanted) {
-            (None, None) => {
-                tracing::warn!(
-                    consumer = consumer.name,
-                    "its durable is gone, and it is not in this configuration: start an instance that has [consumer.{}], or `avouch consumer remove` it",
-                    consumer.name
-                );
-                return Ok(None);
-            }
+            (None, None) => anyhow::bail!(
+                "the durable of consumer {} is gone, and it is not in this configuration: start an instance that has [consumer.{}], or \
+                 `avouch consumer remove {}`",
+                consumer.name,
+                consumer.name,
+                consumer.name
+            ),
             (Some(progress), None) => progress,
             (Some(progress), Some(_)) if is_verified => progress,
             (there, Some(wanted)) => {
@@ -46,7 +45,7 @@ impl Receipts {
             tracing::info!(consumer = consumer.name, is_paused = consumer.is_paused, "consumer held back or let go on");
         }
         self.follows.entry(consumer.id).or_default().is_verified = true;
-        Ok(Some(progress))
+        Ok(progress)
     }
 
     /// Where a durable begins that is not there: at the first message that waits for it.

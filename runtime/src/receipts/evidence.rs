@@ -48,9 +48,6 @@ impl Receipts {
     fn late(&self, batch: u64, event: AckEvent, now: Instant) -> Option<Late> {
         let consumer = self.tracked.consumers.iter().find(|c| c.name == event.consumer && c.is_required)?;
         let place = self.places.get(&event.stream).filter(|p| event.at >= p.state.created)?;
-        // Nothing before its start waits for it.
-        let stream_seq =
-            i64::try_from(event.stream_seq).ok().filter(|seq| consumer.start_seq.is_none_or(|s| *seq >= s))?;
         let (dead, wait) = match (event.fate, consumer.receipt) {
             (Fate::Acked, Receipt::Ack) => (None, Duration::ZERO),
             (Fate::Acked, Receipt::Inbox) => return None,
@@ -58,7 +55,7 @@ impl Receipts {
             (_, Receipt::Inbox) => (Some(event.why), Duration::from_millis(self.config.every_ms) * 2),
             (_, Receipt::Ack) => (Some(event.why), Duration::ZERO),
         };
-        let place = (place.id, stream_seq, consumer.id);
+        let place = (place.id, i64::try_from(event.stream_seq).ok()?, consumer.id);
         Some(Late { batch, looks: 0, place, dead, not_before: now + wait })
     }
 

@@ -57,7 +57,7 @@ impl Receipts {
         let Some(place) = consumer.stream.as_ref().and_then(|name| self.places.get(name)).cloned() else {
             return Ok(());
         };
-        let Some(progress) = self.durable(consumer, &place).await? else { return Ok(()) };
+        let progress = self.durable(consumer, &place).await?;
         if !consumer.is_required {
             return Ok(());
         }
@@ -65,8 +65,9 @@ impl Receipts {
         let cursor = self.follows.entry(consumer.id).or_default().cursor.1;
         let to = self.look_to(consumer, &place, progress)?;
         let at = |after: i64, to: i64| Stretch { stream: place.id, after, to };
-        // What is new; then what was left waiting, a part of it in each round.
-        self.look_at_places(consumer, Some(&place), at((cursor - MARKS_LATE).max(0), to), Places::First).await?;
+        // What is new; then what was left waiting, a part of it in each round: that is all, when the following begins.
+        let new = (cursor - MARKS_LATE).max(to - SPAN).max(0);
+        self.look_at_places(consumer, Some(&place), at(new, to), Places::First).await?;
         self.look_at_places(consumer, Some(&place), at(0, i64::MAX), Places::Again).await?;
         // What the broker gave a place to, and has forgotten.
         let end = i64::try_from(place.state.last_seq)?;

@@ -125,6 +125,8 @@ impl Relay {
             self.window.return_marks(marks);
             self.mark_at = Some(Instant::now());
             self.is_outdated = true;
+            // What is being read may be from before the change.
+            self.reads_too_early = self.holds_asked;
             self.holds_at = Instant::now();
             return;
         }
@@ -204,6 +206,9 @@ impl Relay {
 
     fn learned_holds(&mut self, burials: u64, result: Result<(Holds, Tracked), Error>) {
         self.holds_asked = false;
+        if std::mem::take(&mut self.reads_too_early) {
+            return;
+        }
         let Some((holds, tracked)) = self.database(result) else {
             self.holds_at = self.later();
             return;

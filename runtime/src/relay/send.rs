@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use super::{Done, FETCHES_MAX, IN_PROCESS_WAIT, MARK_GATHER, Relay, SEND_BURST};
-use crate::alarm::{Event, Kind};
 use crate::broker::{Refusal, Reply};
 use crate::lifecycle::Answer;
 use crate::message::Payload;
@@ -158,8 +157,7 @@ impl Relay {
         }
         let behind = if parks && key.is_some() { "; later messages of its key wait" } else { "" };
         let why = format!("{reason}{behind}");
-        let event = Event { kind: Kind::Dead, subject: &topic, id: id.to_string(), reference: None, why: &why };
-        self.parts.alarms.raise(&event);
+        self.parts.alarms.dead(&topic, id, &why);
         let store = self.parts.store.clone();
         let parked = key.filter(|_| parks);
         self.work.push(Box::pin(async move {

@@ -1,4 +1,5 @@
--- Makes the configured consumers known, with what the configuration says of them. $1 a JSON array of objects, by name.
+-- Makes the configured consumers known, with what the configuration says of them. One without topics (and so without a stream) goes on
+-- being waited for, if it was: `avouch consumer remove` ends that, audited. $1 a JSON array of objects, by name.
 insert into avouch.consumer as c (
   name, lease_ms, takeover, attempts_max, retry_first_ms, retry_max_ms,
   stream, topics, is_required, receipt, trust_settled, deadline_ms, generations_max
@@ -9,9 +10,11 @@ select * from jsonb_to_recordset($1::text::jsonb) as given (
 )
 on conflict (name) do update
 set lease_ms = excluded.lease_ms, takeover = excluded.takeover, attempts_max = excluded.attempts_max,
-    retry_first_ms = excluded.retry_first_ms, retry_max_ms = excluded.retry_max_ms, stream = excluded.stream,
-    start_seq = case when c.stream = excluded.stream then c.start_seq end, topics = excluded.topics,
-    is_required = excluded.is_required, receipt = excluded.receipt, trust_settled = excluded.trust_settled,
+    retry_first_ms = excluded.retry_first_ms, retry_max_ms = excluded.retry_max_ms,
+    stream = coalesce(excluded.stream, c.stream),
+    start_seq = case when c.stream = coalesce(excluded.stream, c.stream) then c.start_seq end,
+    topics = case when excluded.stream is null then c.topics else excluded.topics end,
+    is_required = case when excluded.stream is null then c.is_required else excluded.is_required end, receipt = excluded.receipt, trust_settled = excluded.trust_settled,
     deadline_ms = excluded.deadline_ms, generations_max = excluded.generations_max
 where (c.lease_ms, c.takeover, c.attempts_max, c.retry_first_ms, c.retry_max_ms, c.stream, c.topics, c.is_required, c.receipt,
        c.trust_settled, c.deadline_ms, c.generations_max)
