@@ -43,7 +43,8 @@ create table if not exists avouch.meta (
   version  int not null,
   shards   int not null constraint meta_shards_range check (shards between 1 and 1024),
   id       uuid not null default gen_random_uuid(),  -- of this installation, among others that share a broker
-  consumers int not null default 0            -- raised by each change of who must have a message: marks are checked against it
+  consumers int not null default 0            -- raised by each change of who must have a message, and by each loss: marks are checked
+                                              -- against it
 );
 
 do $$
@@ -281,18 +282,41 @@ create table if not exists avouch.instance (
 
 -- The owner of each hash bucket of keys. Every change of owner raises the epoch, which fences the former owner's marks.
 create table if not exists avouch.shard (
-  shard int primary key,
-  owner uuid,
-  epoch bigint not null default 0
+  shard    int primary key,
+  owner    uuid,
+  epoch    bigint not null default 0,
+  requeued int not null default 0             -- avouch.loss: up to here its messages that were lost are ready again
 );
 insert into avouch.shard (shard) select generate_series(0, shards - 1) from avouch.meta on conflict do nothing;
 
--- Streams that rows were sent to. A stream that was deleted and made again is another incarnation.
+-- Streams that rows were sent to. A stream that was deleted and made again is another incarnation; so is one whose store fell back
+-- to an earlier state: it gives its sequences a second time.
 create table if not exists avouch.stream (
   id          int generated always as identity primary key,
   name        text not null,
   incarnation timestamptz not null,           -- the stream's creation time, as its broker tells it
-  constraint stream_incarnation unique (name, incarnation)
+  falls       int not null default 0,         -- how often it fell back
+  constraint stream_incarnation unique (name, incarnation, falls)
+);
+
+-- How far messages have come in each stream, by the marks of each shard: a broker that has less than that has lost something.
+create table if not exists avouch.reached (
+  shard      int not null,
+  stream     int not null,                    -- avouch.stream
+  stream_seq bigint not null,
+  message_id uuid not null,                   -- what stood there
+  constraint reached_pkey primary key (shard, stream)
+) with (fillfactor = 50);
+
+-- What a broker had acknowledged and did not have any more.
+create table if not exists avouch.loss (
+  id         int generated always as identity primary key,
+  stream     int not null,                    -- avouch.stream: what lost it, and is not used any more
+  above      bigint not null,                 -- what stood above is lost
+  successor  int not null,                    -- avouch.stream: what is there instead
+  reason     text not null,
+  noticed_at timestamptz not null default clock_timestamp(),
+  requeued   bigint not null default 0        -- messages that are sent again
 );
 
 -- What is held: a paused topic, key or consumer, or a key parked behind its dead message.
@@ -1119,6 +1143,8 @@ grant usage on sequence avouch.inbox_token to avouch_runtime;
 grant insert, update on avouch.consumer to avouch_runtime;
 grant insert, update, delete on avouch.instance, avouch.hold to avouch_runtime;
 grant update on avouch.shard to avouch_runtime;
+grant update (consumers) on avouch.meta to avouch_runtime;
+grant insert, update on avouch.reached, avouch.loss to avouch_runtime;
 grant insert on avouch.stream, avouch.audit, avouch.plugin, avouch.deployment, avouch.plugin_log to avouch_runtime;
 grant execute on function
   avouch.settle(uuid[], text, text, text[]), avouch.recheck(uuid[]), avouch.discard(uuid, text), avouch.pause(text, text, text), avouch.resume(text, text),

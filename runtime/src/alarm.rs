@@ -108,6 +108,10 @@ pub enum Kind {
     PluginUndetermined,
     /// A message that can never be sent as it is. Its subject is the topic.
     Dead,
+    /// A broker that does not have what it had acknowledged. Its subject is the stream.
+    BrokerLost,
+    /// A stream that holds what the database does not know. Its subject is the stream.
+    DatabaseBehind,
     /// Nothing: `avouch alarm test`.
     #[serde(skip_deserializing)]
     Test,
@@ -122,6 +126,8 @@ impl Kind {
             Self::PluginRefused => "plugin_refused",
             Self::PluginUndetermined => "plugin_undetermined",
             Self::Dead => "dead",
+            Self::BrokerLost => "broker_lost",
+            Self::DatabaseBehind => "database_behind",
             Self::Test => "test",
         }
     }
@@ -135,6 +141,8 @@ impl Kind {
                 "a plugin gives one message two identities: its consumers would do things twice"
             }
             Self::Dead => "a message is dead: it can never be sent as it is",
+            Self::BrokerLost => "the broker has lost what it had acknowledged: what was not consumed is sent again",
+            Self::DatabaseBehind => "the stream holds messages that this database does not know",
             Self::Test => "a test: nothing happened",
         }
     }
@@ -148,6 +156,13 @@ impl Kind {
                 format!("{avouch} plugin rollback {subject}, or plugin deploy; what is deployed: {avouch} plugin list")
             }
             Self::Dead => format!("{avouch} resend {id}, or discard; all: {avouch} dead"),
+            Self::BrokerLost => {
+                format!("none for the messages, {avouch} status tells how far it is; look after the broker")
+            }
+            Self::DatabaseBehind => format!(
+                "if the database was restored: its consumers have done what it does not know, compare; if others publish there: \
+                 [stream.{subject}] shared = true"
+            ),
             Self::Test => "none is needed".to_owned(),
         }
     }

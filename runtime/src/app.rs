@@ -140,7 +140,8 @@ async fn start_source(
     let checkers = (Arc::clone(&rules), asked.collect());
     let recovery = Recovery::new(config.recovery.clone(), Arc::clone(&store), resent, checkers, seen, alarms.clone());
     running.spawn(recovery.run(stop.clone()));
-    let parts = Parts { store, broker, replies, streams, topics, doorbell, ownership, progress, alarms };
+    let keeps = config.upkeep.keeps();
+    let parts = Parts { store, broker, replies, streams, topics, doorbell, ownership, progress, alarms, keeps };
     let relay = Relay::new(config.relay.clone(), parts);
     running.spawn(upkeep.run(stop.clone()));
     running.spawn(deployments.run(stop.clone()));

@@ -51,6 +51,8 @@ pub struct Tracked {
     pub version: i32,
     /// The installation: a broker may serve several.
     pub installation: Uuid,
+    /// The last loss of a broker that was noticed.
+    pub losses: i32,
     /// In the order of their ids.
     pub consumers: Vec<Consumer>,
     known: HashMap<String, HashMap<Box<str>, Option<Arc<str>>>>,
@@ -60,9 +62,9 @@ pub struct Tracked {
 const KNOWN_TOPICS_MAX: usize = 10_000;
 
 impl Tracked {
-    /// Of this installation, as of this change.
-    pub fn new(installation: Uuid, version: i32, consumers: Vec<Consumer>) -> Self {
-        Self { version, installation, consumers, known: HashMap::new() }
+    /// Of this installation, as of this change and this loss.
+    pub fn new(installation: Uuid, (version, losses): (i32, i32), consumers: Vec<Consumer>) -> Self {
+        Self { version, installation, losses, consumers, known: HashMap::new() }
     }
 
     /// Whose receipts a message of this topic waits for, as Postgres writes an `int[]`; none: nobody's.
@@ -158,7 +160,7 @@ mod tests {
         let elsewhere = Consumer { stream: Some("B".into()), ..consumer(4, &[">"]) };
         let mut tracked = Tracked::new(
             Uuid::nil(),
-            1,
+            (1, 0),
             vec![consumer(1, &["orders.>"]), consumer(2, &["orders.created"]), optional, elsewhere],
         );
         for _ in 0..2 {

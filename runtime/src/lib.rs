@@ -6,6 +6,7 @@ pub mod message;
 
 pub mod consumers;
 pub mod idempotency;
+pub mod incarnation;
 pub mod lifecycle;
 pub mod topics;
 pub mod window;

@@ -14,7 +14,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
-use time::OffsetDateTime;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -89,7 +88,6 @@ pub struct Receipts {
     parts: Parts,
     tracked: Tracked,
     places: HashMap<String, Place>,
-    ids: HashMap<(String, OffsetDateTime), i32>,
     follows: HashMap<i32, Follow>,
     late: Vec<Late>,
     /// The last event that there is, and that up to which all are applied; none: it is not known.
@@ -108,7 +106,6 @@ impl Receipts {
             parts,
             tracked: Tracked::default(),
             places: HashMap::new(),
-            ids: HashMap::new(),
             follows: HashMap::new(),
             late: Vec::new(),
             events: None,
@@ -201,13 +198,10 @@ impl Receipts {
         self.places.remove(name);
         let stream = self.stream(name)?;
         let state = stream.state().await?;
-        let key = (name.to_owned(), state.created);
-        let id = match self.ids.get(&key) {
-            Some(id) => *id,
-            None => self.parts.store.stream_id(name, state.created).await?,
-        };
-        self.ids.insert(key, id);
-        self.places.insert(name.to_owned(), Place { id, state });
+        // What no relay has looked at yet is left alone: nothing of it is known.
+        if let Some(id) = self.parts.store.stream_now(name, state.created).await? {
+            self.places.insert(name.to_owned(), Place { id, state });
+        }
         Ok(())
     }
 

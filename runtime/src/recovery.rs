@@ -231,8 +231,9 @@ impl Recovery {
         let mut open = Vec::new();
         for stream in self.streams.iter().filter(|s| due.iter().any(|d| d.stream == s.name)) {
             let number = async {
-                let created = stream.open().await.map_err(|e| e.to_string())?;
-                self.store.stream_id(&stream.name, created).await.map_err(|e| e.to_string())
+                let created = stream.open().await.map_err(|e| e.to_string())?.created;
+                let number = self.store.stream_now(&stream.name, created).await.map_err(|e| e.to_string())?;
+                number.ok_or_else(|| format!("stream {} is new: no relay has looked at it yet", stream.name))
             };
             open.push((stream.clone(), number.await));
         }

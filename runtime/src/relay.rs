@@ -9,6 +9,7 @@ mod look;
 mod pace;
 mod rate;
 mod send;
+mod streams;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use self::done::Done;
 use self::gate::Gate;
 use self::pace::Pace;
 use self::rate::Bucket;
+use self::streams::Losses;
 use crate::alarm::Alarms;
 use crate::broker::{Broker, Replies, Stream};
 use crate::consumers::Tracked;
@@ -121,6 +123,8 @@ pub struct Parts {
     pub progress: watch::Sender<Progress>,
     /// Where to say that a message is dead.
     pub alarms: Alarms,
+    /// How long a message that has ended is kept; none: for good.
+    pub keeps: Option<Duration>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,6 +145,7 @@ pub struct Relay {
     owned: Vec<Owned>,
     leaving: Vec<Owned>,
     valid_until: Instant,
+    era: u32,
     window: Window,
     gates: Vec<Gate>,
     buckets: Vec<Option<Bucket>>,
@@ -175,6 +180,9 @@ pub struct Relay {
     is_outdated: bool,
     /// That is being read, since before it was said.
     reads_too_early: bool,
+    losses: Losses,
+    /// When the open streams are looked at again.
+    streams_at: Instant,
     /// The change that was read for that reason: marks that are refused nevertheless have lost a race.
     verified: Option<i32>,
     fetching: usize,
@@ -214,6 +222,7 @@ impl Relay {
             owned: Vec::new(),
             leaving: Vec::new(),
             valid_until: now,
+            era: 0,
             attention: Attention::Awake,
             look_again: false,
             work: FuturesUnordered::new(),
@@ -233,6 +242,8 @@ impl Relay {
             tracked: Tracked::default(),
             is_outdated: false,
             reads_too_early: false,
+            losses: Losses::default(),
+            streams_at: now,
             verified: None,
             fetching: 0,
             in_process: Vec::new(),
@@ -313,6 +324,10 @@ impl Relay {
     fn take_ownership(&mut self) {
         let told = self.parts.ownership.borrow_and_update().clone();
         self.valid_until = told.valid_until;
+        if told.era != self.era {
+            self.era = told.era;
+            self.database_went_back();
+        }
         if (&told.owned, &told.leaving) != (&self.owned, &self.leaving) {
             // A shard that was lost and won again starts afresh: somebody else has sent of it in between.
             let kept = |o: &&Owned| self.owned.contains(o) || self.leaving.contains(o);
@@ -322,6 +337,7 @@ impl Relay {
             self.window.own(&shards(&told.owned), &shards(&told.leaving));
             self.owned = told.owned;
             self.leaving = told.leaving;
+            self.losses.shards_changed();
             // A key that the former owner parked must be known before its later rows are read.
             self.holds_known = false;
             self.holds_at = Instant::now();
@@ -366,6 +382,7 @@ impl Relay {
             due.extend((!self.looking_back && self.holds_known).then_some(self.sweep_at));
             due.extend(self.due_at.filter(|_| !self.due_asked));
             due.extend((!self.holds_asked).then_some(self.holds_at));
+            due.push(self.streams_at);
             let awake = self.attention == Attention::Awake && !self.reading && self.holds_known;
             due.extend(awake.then(|| self.pace.next()));
         }

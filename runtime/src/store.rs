@@ -9,13 +9,13 @@ mod plugins;
 mod receipts;
 mod recoveries;
 mod rows;
+mod streams;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use serde::Deserialize;
-use time::OffsetDateTime;
 use tokio_postgres::error::SqlState;
 use uuid::Uuid;
 
@@ -28,6 +28,7 @@ pub use self::plugins::{Deployment, LogLine};
 pub use self::receipts::{Awaited, Dead, GivenUp, Missed, Places, Stretch, Told};
 pub use self::recoveries::{DeadLetter, Recovery, SentAgain};
 use self::rows::{AskColumns, columns, payload_of, read_row, u16_of, usize_of};
+pub use self::streams::{Loss, Succession, Successor};
 use crate::secret::Secret;
 use crate::window::{Ask, Holds, Mark, Reading, Snapshot};
 
@@ -274,27 +275,36 @@ impl Store {
         let streams: Vec<i32> = marks.iter().map(|m| m.stream).collect();
         let stream_seqs: Vec<i64> = marks.iter().map(|m| m.stream_seq).collect();
         let awaiting: Vec<Option<&str>> = awaiting.iter().map(Option::as_deref).collect();
+        let ids: Vec<Uuid> = marks.iter().map(|m| m.id).collect();
         let sql = include_str!("store/mark_sent.sql");
-        self.marker.execute(sql, &[&mine, &epochs, &shards, &seqs, &streams, &stream_seqs, &awaiting, &version]).await
+        self.marker
+            .execute(sql, &[&mine, &epochs, &shards, &seqs, &streams, &stream_seqs, &awaiting, &ids, &version])
+            .await
     }
 
     /// ready → dead. Returns false if the race was lost.
-    pub async fn bury(&self, owned: Owned, seq: i64, reason: &str, parks_key: bool) -> Result<bool, Error> {
+    pub async fn bury(
+        &self,
+        owned: Owned,
+        (seq, id): (i64, Uuid),
+        reason: &str,
+        parks_key: bool,
+    ) -> Result<bool, Error> {
         let shard = i32::from(owned.shard);
         let rows = self
             .marker
-            .query(include_str!("store/bury.sql"), &[&shard, &owned.epoch, &seq, &reason, &parks_key])
+            .query(include_str!("store/bury.sql"), &[&shard, &owned.epoch, &seq, &reason, &parks_key, &id])
             .await?;
         Ok(rows.first().is_some_and(|r| r.get::<_, i64>(0) > 0))
     }
 
     /// ready → ready with the next generation. Returns false if the race was lost.
-    pub async fn next_generation(&self, owned: Owned, seq: i64, sent: u32) -> Result<bool, Error> {
+    pub async fn next_generation(&self, owned: Owned, (seq, id): (i64, Uuid), sent: u32) -> Result<bool, Error> {
         let shard = i32::from(owned.shard);
         let sent = i32::try_from(sent).map_err(|e| Error::Fatal(format!("generation {sent}: {e}")))?;
         let touched = self
             .marker
-            .execute(include_str!("store/next_generation.sql"), &[&shard, &owned.epoch, &seq, &sent])
+            .execute(include_str!("store/next_generation.sql"), &[&shard, &owned.epoch, &seq, &sent, &id])
             .await?;
         Ok(touched > 0)
     }
@@ -315,14 +325,6 @@ impl Store {
             }
         }
         Ok(holds)
-    }
-
-    /// The number of a stream's incarnation.
-    pub async fn stream_id(&self, name: &str, created: OffsetDateTime) -> Result<i32, Error> {
-        let rows = self.control.query(include_str!("store/stream_id.sql"), &[&name, &created]).await?;
-        rows.first()
-            .map(|r| r.get(0))
-            .ok_or_else(|| Error::Retry(format!("stream {name} was registered by another instance just now")))
     }
 
     // ── Ownership ──────────────────────────────────────────────────────────────────────────────────────────────────

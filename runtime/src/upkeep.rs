@@ -30,6 +30,13 @@ impl Default for Config {
     }
 }
 
+impl Config {
+    /// How long a message that has ended is kept; none: for good.
+    pub fn keeps(&self) -> Option<Duration> {
+        (self.keep_hours > 0).then(|| Duration::from_secs(self.keep_hours * 3600))
+    }
+}
+
 /// Deleted by one statement: a few milliseconds of work.
 const RETIRE_ROWS: i64 = 1000;
 /// A look at everything that is old is repeated no sooner than so many times as long as it took.
@@ -124,10 +131,7 @@ impl Upkeep {
 
     /// Retires one bounded amount. Returns how many messages.
     pub async fn pass(&mut self) -> Result<usize, Error> {
-        if self.config.keep_hours == 0 {
-            return Ok(0);
-        }
-        let kept = Duration::from_secs(self.config.keep_hours * 3600);
+        let Some(kept) = self.config.keeps() else { return Ok(0) };
         let before = first_id_of(SystemTime::now().checked_sub(kept).unwrap_or(SystemTime::UNIX_EPOCH));
         let mut total = 0;
         if self.restart_at <= Instant::now() {

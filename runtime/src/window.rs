@@ -15,6 +15,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::hash::RandomState;
 use std::time::{Duration, Instant};
 
+use uuid::Uuid;
+
 use self::cursors::Cursors;
 use self::horizon::Horizon;
 pub use self::horizon::Snapshot;
@@ -97,6 +99,8 @@ pub struct Mark {
     pub shard: u16,
     /// The message's place.
     pub seq: i64,
+    /// The message.
+    pub id: Uuid,
     /// Where the broker keeps it.
     pub stream: i32,
     /// Its sequence there.

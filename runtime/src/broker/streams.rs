@@ -4,13 +4,18 @@ use std::time::Duration;
 
 use async_nats::HeaderMap;
 use async_nats::jetstream::context::Context;
-use async_nats::jetstream::stream::{Config as JsConfig, DiscardPolicy, Info, RetentionPolicy, StorageType};
+use async_nats::jetstream::message::StreamMessage;
+use async_nats::jetstream::stream::{
+    Config as JsConfig, DiscardPolicy, Info, LastRawMessageError, LastRawMessageErrorKind, RetentionPolicy, StorageType,
+};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use serde::Deserialize;
 use time::OffsetDateTime;
+use uuid::Uuid;
 
 use super::{Error, Refusal};
+use crate::incarnation::Seen;
 use crate::store::full_text;
 
 /// Who makes a stream.
@@ -60,6 +65,9 @@ pub struct Config {
     pub duplicate_window_s: u64,
     /// Whether settled messages may be purged early.
     pub purge: Purge,
+    /// Whether others publish below its prefix as well, another database for example: what this database does not know there is
+    /// then no sign of its having been restored.
+    pub shared: bool,
 }
 
 /// A week of messages, and ids for ten minutes: longer than a restart or a take-over ever takes.
@@ -76,6 +84,7 @@ impl Default for Config {
             max_age_s: 7 * 24 * 3600,
             duplicate_window_s: 600,
             purge: Purge::default(),
+            shared: false,
         }
     }
 }
@@ -142,7 +151,7 @@ impl Stream {
             info = detailed.info;
         }
         Ok(State {
-            created: info.created,
+            created: created(&info),
             first_seq: info.state.first_sequence,
             last_seq: info.state.last_sequence,
             deleted: info.state.deleted.unwrap_or_default(),
@@ -162,9 +171,8 @@ impl Stream {
         Ok((ack.sequence, ack.duplicate))
     }
 
-    /// Makes or verifies the stream, and makes room in it if it is nearly full. Returns when it was created: its
-    /// incarnation.
-    pub async fn open(&self) -> Result<OffsetDateTime, Error> {
+    /// Makes or verifies the stream, and makes room in it if it is nearly full. Returns what it holds, without its gaps.
+    pub async fn open(&self) -> Result<Seen, Error> {
         let mut info = self.info_or_create().await?;
         let missing = self.redo_subjects().into_iter().filter(|w| !info.config.subjects.iter().any(|s| covers(s, w)));
         let missing: Vec<String> = missing.collect();
@@ -175,7 +183,23 @@ impl Stream {
         }
         self.verify(&info)?;
         self.make_room(&info).await?;
-        Ok(info.created)
+        Ok(seen(&info))
+    }
+
+    /// What it holds, without its gaps.
+    pub async fn seen(&self) -> Result<Seen, Error> {
+        let stream = self.jetstream.get_stream_no_info(&self.name).await.map_err(|e| self.retry(&e))?;
+        Ok(seen(&stream.get_info().await.map_err(|e| self.retry(&e))?))
+    }
+
+    /// How long it holds a message; none: for good.
+    pub fn keeps(&self) -> Option<Duration> {
+        (self.config.max_age_s > 0).then(|| Duration::from_secs(self.config.max_age_s))
+    }
+
+    /// Whether others publish to its subjects as well.
+    pub fn is_shared(&self) -> bool {
+        self.config.shared
     }
 
     async fn info_or_create(&self) -> Result<Info, Error> {
@@ -284,15 +308,32 @@ impl Stream {
         Ok(())
     }
 
-    /// Whether this sequence holds the message with this id; asked of the stream's leader, which cannot lag.
+    /// Whether this sequence holds the message with this id.
     pub async fn holds(&self, stream_seq: u64, msg_id: &str) -> Result<bool, Error> {
-        use async_nats::jetstream::stream::LastRawMessageErrorKind as Kind;
+        Ok(self.message_at(stream_seq).await?.is_some_and(|found| found.as_deref() == Some(msg_id)))
+    }
+
+    /// The `Nats-Msg-Id` of what this sequence holds, if that has one; none: it holds nothing. Asked of the stream's leader, which
+    /// cannot lag.
+    pub async fn message_at(&self, stream_seq: u64) -> Result<Option<Option<String>>, Error> {
         let stream = self.jetstream.get_stream_no_info(&self.name).await.map_err(|e| self.retry(&e))?;
-        match stream.get_raw_message(stream_seq).await {
-            Ok(message) => Ok(message.headers.get("Nats-Msg-Id").is_some_and(|id| id.as_str() == msg_id)),
+        let id = |m: StreamMessage| m.headers.get(async_nats::header::NATS_MESSAGE_ID).map(|id| id.to_string());
+        self.found(stream.get_raw_message(stream_seq).await).map(|found| found.map(id))
+    }
+
+    /// The last message below its prefix, if it is one of ours: no generation, no other header.
+    pub async fn last_message(&self) -> Result<Option<Uuid>, Error> {
+        let stream = self.jetstream.get_stream_no_info(&self.name).await.map_err(|e| self.retry(&e))?;
+        let found = self.found(stream.get_last_raw_message_by_subject(&self.subjects()).await)?;
+        Ok(found.and_then(|m| m.headers.get("Avouch-Id").and_then(|id| id.as_str().parse().ok())))
+    }
+
+    fn found(&self, result: Result<StreamMessage, LastRawMessageError>) -> Result<Option<StreamMessage>, Error> {
+        match result {
+            Ok(message) => Ok(Some(message)),
             Err(e) => match e.kind() {
-                Kind::NoMessageFound => Ok(false),
-                Kind::JetStream(error) if error.code() == 404 => Ok(false),
+                LastRawMessageErrorKind::NoMessageFound => Ok(None),
+                LastRawMessageErrorKind::JetStream(error) if error.code() == 404 => Ok(None),
                 _ => Err(self.retry(&e)),
             },
         }
@@ -301,6 +342,16 @@ impl Stream {
     pub(super) fn retry(&self, e: &dyn std::error::Error) -> Error {
         Error::Retry(format!("stream {}: {}", self.name, full_text(e)))
     }
+}
+
+/// To the microsecond, as Postgres keeps it.
+fn created(info: &Info) -> OffsetDateTime {
+    let whole = info.created.microsecond() * 1000;
+    info.created.replace_nanosecond(whole).unwrap_or(info.created)
+}
+
+fn seen(info: &Info) -> Seen {
+    Seen { created: created(info), first_seq: info.state.first_sequence, last_seq: info.state.last_sequence }
 }
 
 /// True when every subject that matches `wanted` (which ends in `>`) matches `pattern`.

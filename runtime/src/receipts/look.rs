@@ -7,6 +7,7 @@ use uuid::Uuid;
 use super::decide::{Broker, Outcome, decide};
 use super::settled::Settled;
 use super::{Place, Receipts};
+use crate::alarm::{Event, Kind};
 use crate::broker::Progress;
 use crate::consumers::{Consumer, Receipt};
 use crate::store::{Awaited, GivenUp, Missed, Places, Stretch};
@@ -176,7 +177,7 @@ impl Receipts {
             let is_all = rows.len() < usize::try_from(self.config.rows_max)?;
             let found = self.judge(consumer, place, &rows);
             lowest = lowest.or(found.lowest);
-            self.apply(&found).await?;
+            self.apply(consumer, &found).await?;
             at.after = if is_all { at.to } else { last };
         }
         Ok(lowest)
@@ -217,7 +218,7 @@ impl Receipts {
         if is_gone { Broker::Lost } else { Broker::Holds }
     }
 
-    async fn apply(&self, found: &Found) -> anyhow::Result<()> {
+    async fn apply(&self, consumer: &Consumer, found: &Found) -> anyhow::Result<()> {
         if !found.received.is_empty() {
             self.parts.store.receive(&found.received).await?;
         }
@@ -226,6 +227,13 @@ impl Receipts {
             let (count, reason) = (found.missed.len(), &first.reason);
             tracing::warn!(count, reason, id = %first.id, "messages without a receipt: sending them again to this consumer");
             self.parts.store.send_again(&found.missed).await?;
+        }
+        if let Some(first) = found.missed.iter().find(|m| !m.counts) {
+            let count = found.missed.iter().filter(|m| !m.counts).count();
+            let why = format!("{count} messages that consumer {} had not finished: {}", consumer.name, first.reason);
+            let (kind, id) = (Kind::BrokerLost, first.id.to_string());
+            let subject = consumer.stream.as_deref().unwrap_or_default();
+            self.parts.alarms.raise(&Event { kind, subject, id, reference: None, why: &why });
         }
         Ok(())
     }

@@ -2,13 +2,15 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Attention, Relay};
 use bytes::Bytes;
 
+use super::streams::Opening;
+use super::{Attention, Relay};
 use crate::broker;
 use crate::consumers::Tracked;
 use crate::doorbell::Sleep;
-use crate::store::Error;
+use crate::incarnation::Seen;
+use crate::store::{Error, Owned};
 use crate::window::{Admitted, Ask, Holds, Mark, Reading};
 
 /// A finished piece of work.
@@ -20,7 +22,9 @@ pub enum Done {
     Buried { seq: i64, parked: Option<String>, result: Result<bool, Error> },
     Held { seq: i64, stream: usize, stream_seq: u64, result: Result<bool, broker::Error> },
     Regenerated { seq: i64, result: Result<bool, Error> },
-    Opened { stream: usize, result: Result<i32, String> },
+    Opened { stream: usize, result: Result<Opening, String> },
+    Seen { stream: usize, top: u64, result: Result<Seen, broker::Error> },
+    Requeued { owned: Vec<Owned>, to: i32, result: Result<u64, Error> },
     Released { result: Result<u64, Error> },
     Holds { burials: u64, result: Result<(Holds, Tracked), Error> },
     Slept { wish: u64, sleep: Sleep },
@@ -44,6 +48,8 @@ impl Relay {
             Done::Held { seq, stream, stream_seq, result } => self.held(seq, stream, stream_seq, result),
             Done::Regenerated { seq, result } => self.regenerated(seq, result),
             Done::Opened { stream, result } => self.opened(stream, result),
+            Done::Seen { stream, top, result } => self.seen(stream, top, result),
+            Done::Requeued { owned, to, result } => self.requeued(&owned, to, result),
             Done::Released { result } => {
                 self.due_asked = false;
                 self.due_at = None;
@@ -180,7 +186,7 @@ impl Relay {
         tracing::warn!(%id, generation, "the broker remembers this id and holds no message: sending the next generation");
         let store = self.parts.store.clone();
         self.work.push(Box::pin(async move {
-            let result = store.next_generation(owned, seq, generation).await;
+            let result = store.next_generation(owned, (seq, id), generation).await;
             Done::Regenerated { seq, result }
         }));
     }
@@ -190,17 +196,6 @@ impl Relay {
             Some(true) => self.window.regenerated(seq),
             Some(false) => self.window.settled([seq]),
             None => self.window.unsettled(seq),
-        }
-    }
-
-    fn opened(&mut self, stream: usize, result: Result<i32, String>) {
-        match result {
-            Ok(id) => {
-                self.gates[stream].opened(id);
-                self.window.open_stream(stream);
-                self.awake();
-            }
-            Err(why) => self.trouble(stream, &why),
         }
     }
 
@@ -216,6 +211,7 @@ impl Relay {
         if std::mem::take(&mut self.is_outdated) {
             self.verified = Some(tracked.version);
         }
+        self.learned_losses(tracked.losses);
         if tracked.version != self.tracked.version || tracked.consumers.len() != self.tracked.consumers.len() {
             self.tracked = tracked;
         }
@@ -251,7 +247,7 @@ impl Relay {
     }
 
     /// A result of the database; trouble with it pauses all of its work for a while, and is logged when it begins and ends.
-    fn database<T>(&mut self, result: Result<T, Error>) -> Option<T> {
+    pub(super) fn database<T>(&mut self, result: Result<T, Error>) -> Option<T> {
         match result {
             Ok(value) => {
                 self.store_backoff.succeeded();

@@ -2,6 +2,9 @@
 
 use std::time::Instant;
 
+use time::OffsetDateTime;
+
+use crate::incarnation::Seen;
 use crate::lifecycle::Backoff;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -25,13 +28,16 @@ pub struct Gate {
     state: State,
     backoff: Backoff,
     stream: Option<i32>,
+    /// What it was seen to be, and up to where it has stored since.
+    created: Option<OffsetDateTime>,
+    top: u64,
     trouble: Option<String>,
 }
 
 impl Gate {
     /// A gate that wants to be opened now.
     pub fn new(backoff: Backoff, now: Instant) -> Self {
-        Self { state: State::Closed { until: now }, backoff, stream: None, trouble: None }
+        Self { state: State::Closed { until: now }, backoff, stream: None, created: None, top: 0, trouble: None }
     }
 
     /// The stream incarnation's number, once it was opened.
@@ -61,10 +67,29 @@ impl Gate {
         }
     }
 
-    /// The stream is there.
-    pub fn opened(&mut self, stream: i32) {
+    /// The stream is there, and was created then.
+    pub fn opened(&mut self, stream: i32, created: OffsetDateTime) {
         self.stream = Some(stream);
+        self.created = Some(created);
+        self.top = 0;
         self.state = State::Trial { seq: None };
+    }
+
+    /// It has stored a message that it did not have. Returns false if it had stored that far before: it is not what it was.
+    pub fn stored(&mut self, stream_seq: u64) -> bool {
+        let is_further = stream_seq > self.top;
+        self.top = self.top.max(stream_seq);
+        is_further
+    }
+
+    /// Up to where it has stored since it was opened, if it is open: what a look at the stream is compared with.
+    pub fn top(&self) -> Option<u64> {
+        matches!(self.state, State::Open | State::Trial { .. }).then_some(self.top)
+    }
+
+    /// True if the stream, as it was seen after `top` was stored, cannot be what was opened.
+    pub fn is_another(&self, seen: Seen, top: u64) -> bool {
+        self.created.is_some_and(|created| created != seen.created) || seen.last_seq < top
     }
 
     /// True if this message may be sent now.
@@ -133,7 +158,7 @@ mod tests {
         let mut gate = gate(now);
         assert!(!gate.admits());
         assert!(gate.wants_opening(now) && !gate.wants_opening(now));
-        gate.opened(7);
+        gate.opened(7, OffsetDateTime::UNIX_EPOCH);
         assert!(gate.admits());
         gate.sent(1);
         assert!(!gate.admits());
@@ -149,7 +174,7 @@ mod tests {
         let mut gate = gate(now);
         let open = |gate: &mut Gate, at| {
             assert!(gate.wants_opening(at));
-            gate.opened(7);
+            gate.opened(7, OffsetDateTime::UNIX_EPOCH);
         };
         open(&mut gate, now);
         assert!(gate.failed("full", now));

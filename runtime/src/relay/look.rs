@@ -39,7 +39,7 @@ impl Relay {
             Attention::LastLook => true,
             Attention::FallingAsleep | Attention::Asleep => false,
         };
-        if !is_time || self.reading || !self.may_work(now) || !self.holds_known {
+        if !is_time || self.reading || !self.may_work(now) || !self.holds_known || self.owes() {
             return;
         }
         let asks = self.window.plan_read();
@@ -111,6 +111,8 @@ impl Relay {
         if !may_work {
             return;
         }
+        self.start_requeuing();
+        self.start_looking_at_streams(now);
         self.start_looking_back(now);
         if !self.due_asked && self.due_at.is_some_and(|at| at <= now) {
             self.due_asked = true;

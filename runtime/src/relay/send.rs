@@ -12,7 +12,7 @@ use crate::topics::OnDead;
 impl Relay {
     /// Hands what may go to the connection, up to a burst. Returns true if there is more.
     pub(super) async fn send(&mut self, now: Instant) -> bool {
-        if self.stopping || now >= self.valid_until {
+        if self.stopping || now >= self.valid_until || self.owes() {
             return false;
         }
         let mut burst = SEND_BURST;
@@ -121,8 +121,12 @@ impl Relay {
         self.gate_succeeded(stream);
         if duplicate {
             self.look_at_what_is_held(seq, stream, stream_seq);
-        } else {
+        } else if self.gates[stream].stored(stream_seq) {
             self.mark(seq, stream, stream_seq);
+        } else {
+            // It has given this sequence before.
+            self.window.retry(seq);
+            self.look_again(stream);
         }
     }
 
@@ -161,7 +165,7 @@ impl Relay {
         let store = self.parts.store.clone();
         let parked = key.filter(|_| parks);
         self.work.push(Box::pin(async move {
-            let result = store.bury(owned, seq, &reason, parks).await;
+            let result = store.bury(owned, (seq, id), &reason, parks).await;
             Done::Buried { seq, parked, result }
         }));
     }
@@ -180,25 +184,6 @@ impl Relay {
         self.in_process = later;
         for (_, seq) in due {
             self.window.retry(seq);
-        }
-    }
-
-    /// Asks for the streams whose gates want to be opened.
-    pub(super) fn open_gates(&mut self, now: Instant, is_connected: bool) {
-        for (stream, gate) in self.gates.iter_mut().enumerate() {
-            let window = &self.window;
-            gate.abandoned(|seq| window.message(seq).is_none());
-            if !is_connected || self.stopping || !gate.wants_opening(now) {
-                continue;
-            }
-            let (handle, store) = (self.parts.streams[stream].clone(), self.parts.store.clone());
-            self.work.push(Box::pin(async move {
-                let result = match handle.open().await {
-                    Ok(created) => store.stream_id(&handle.name, created).await.map_err(|e| e.to_string()),
-                    Err(e) => Err(e.to_string()),
-                };
-                Done::Opened { stream, result }
-            }));
         }
     }
 

@@ -101,9 +101,9 @@ impl Store {
     /// Who must have which messages.
     pub async fn tracked(&self) -> Result<Tracked, Error> {
         let rows = self.control.query(include_str!("tracked.sql"), &[]).await?;
-        let (version, installation) = rows.first().map_or((0, Uuid::nil()), |r| (r.get(0), r.get(13)));
+        let (as_of, installation) = rows.first().map_or(((0, 0), Uuid::nil()), |r| ((r.get(0), r.get(14)), r.get(13)));
         let consumers = rows.iter().filter(|r| r.get::<_, Option<i32>>(1).is_some()).map(consumer);
-        Ok(Tracked::new(installation, version, consumers.collect()))
+        Ok(Tracked::new(installation, as_of, consumers.collect()))
     }
 
     /// What a consumer has not finished in this stretch, first places or places where it was sent again, in their order.

@@ -26,6 +26,13 @@ select json_build_object(
     ) order by i.started_at), '[]')
     from avouch.instance i where i.lease_until > clock_timestamp() - interval '10 minutes'
   ),
+  'losses', (
+    select coalesce(json_agg(json_build_object(
+      'stream', s.name, 'reason', l.reason, 'noticed_at', l.noticed_at, 'requeued', l.requeued,
+      'shards_left', (select count(*) from avouch.shard h where h.requeued < l.id)
+    ) order by l.id desc), '[]')
+    from (select * from avouch.loss order by id desc limit 10) l join avouch.stream s on s.id = l.stream
+  ),
   'holds', (
     select coalesce(json_agg(json_build_object('kind', h.kind, 'name', h.name, 'message_id', h.message_id, 'reason', h.reason)), '[]')
     from (select * from avouch.hold order by created_at desc limit 20) h

@@ -45,7 +45,7 @@ impl Window {
         };
         self.in_flight -= usize::from(slot.state == State::InFlight);
         slot.state = State::Settling;
-        self.marks.push(Mark { shard: slot.message.shard, seq, stream, stream_seq });
+        self.marks.push(Mark { shard: slot.message.shard, seq, id: slot.message.id, stream, stream_seq });
         let lane = slot.lane.take();
         self.advance(lane, seq);
         true
