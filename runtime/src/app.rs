@@ -130,6 +130,7 @@ async fn start_source(
         streams: streams.clone(),
         durables: config.durables(),
         events: broker.events(&config.receipts.events_stream),
+        connected: broker.connected(),
         ownership: ownership.clone(),
         alarms: alarms.clone(),
     };

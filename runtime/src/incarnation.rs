@@ -10,6 +10,8 @@ pub struct Known {
     pub stream: i32,
     /// When that was created.
     pub created: OffsetDateTime,
+    /// The last loss that was noticed, of any stream.
+    pub losses: i32,
     /// How far messages came in it, the highest first.
     pub reached: Vec<Reached>,
 }
@@ -69,7 +71,12 @@ mod tests {
 
     fn known(reached: &[u64]) -> Known {
         let place = |seq: &u64| Reached { seq: *seq, id: Uuid::from_u128(u128::from(*seq)) };
-        Known { stream: 1, created: OffsetDateTime::UNIX_EPOCH, reached: reached.iter().map(place).collect() }
+        Known {
+            stream: 1,
+            created: OffsetDateTime::UNIX_EPOCH,
+            losses: 0,
+            reached: reached.iter().map(place).collect(),
+        }
     }
 
     fn seen(first_seq: u64, last_seq: u64) -> Seen {

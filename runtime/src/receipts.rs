@@ -60,6 +60,8 @@ pub struct Parts {
     pub durables: BTreeMap<String, Wanted>,
     /// What the broker tells.
     pub events: Events,
+    /// Whether there is a connection to the broker.
+    pub connected: watch::Receiver<bool>,
     /// What may be worked on.
     pub ownership: watch::Receiver<Ownership>,
     /// Where to say that a message is dead.
@@ -147,6 +149,11 @@ impl Receipts {
             self.late.clear();
             tokio::time::sleep(Duration::from_millis(self.config.every_ms)).await;
             return Ok(());
+        }
+        if self.parts.connected.has_changed().unwrap_or(false) {
+            // A server that was started anew does not know that somebody reads.
+            self.parts.connected.mark_unchanged();
+            self.parts.events.close();
         }
         if self.next_round <= Instant::now() {
             self.next_round = Instant::now() + Duration::from_millis(self.config.every_ms);

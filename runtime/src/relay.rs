@@ -145,7 +145,6 @@ pub struct Relay {
     owned: Vec<Owned>,
     leaving: Vec<Owned>,
     valid_until: Instant,
-    era: u32,
     window: Window,
     gates: Vec<Gate>,
     buckets: Vec<Option<Bucket>>,
@@ -222,7 +221,6 @@ impl Relay {
             owned: Vec::new(),
             leaving: Vec::new(),
             valid_until: now,
-            era: 0,
             attention: Attention::Awake,
             look_again: false,
             work: FuturesUnordered::new(),
@@ -324,10 +322,6 @@ impl Relay {
     fn take_ownership(&mut self) {
         let told = self.parts.ownership.borrow_and_update().clone();
         self.valid_until = told.valid_until;
-        if told.era != self.era {
-            self.era = told.era;
-            self.database_went_back();
-        }
         if (&told.owned, &told.leaving) != (&self.owned, &self.leaving) {
             // A shard that was lost and won again starts afresh: somebody else has sent of it in between.
             let kept = |o: &&Owned| self.owned.contains(o) || self.leaving.contains(o);

@@ -35,8 +35,6 @@ pub struct Ownership {
     pub leaving: Vec<Owned>,
     /// Nothing may be sent after this.
     pub valid_until: Instant,
-    /// Raised when the database has gone back to an earlier state: what is remembered of it is not true any more.
-    pub era: u32,
 }
 
 impl Ownership {
@@ -68,9 +66,6 @@ pub struct Shards {
     ownership: watch::Sender<Ownership>,
     leaving: BTreeSet<u16>,
     last: Option<Sample>,
-    /// The last seq that was handed out, as it was told last.
-    last_seq: i64,
-    era: u32,
     silent: bool,
 }
 
@@ -88,7 +83,7 @@ impl Shards {
         store: Arc<Store>,
         progress: watch::Receiver<Progress>,
     ) -> (Self, watch::Receiver<Ownership>) {
-        let nothing = Ownership { owned: Vec::new(), leaving: Vec::new(), valid_until: Instant::now(), era: 0 };
+        let nothing = Ownership { owned: Vec::new(), leaving: Vec::new(), valid_until: Instant::now() };
         let (ownership, receiver) = watch::channel(nothing);
         let shards = Self {
             id: Uuid::now_v7(),
@@ -99,8 +94,6 @@ impl Shards {
             ownership,
             leaving: BTreeSet::new(),
             last: None,
-            last_seq: 0,
-            era: 0,
             silent: false,
         };
         (shards, receiver)
@@ -150,7 +143,6 @@ impl Shards {
     pub async fn pass(&mut self) -> Result<(), Error> {
         let beat_at = Instant::now();
         let share = self.store.share(self.id).await?;
-        self.note_era(share.last_seq);
         let report = self.report(beat_at, share.last_seq);
         self.store.heartbeat(self.id, &self.name, self.lease, &report).await?;
         let alive = share.alive.max(1);
@@ -164,19 +156,6 @@ impl Shards {
         self.leaving = owned.iter().rev().take(surplus).map(|o| o.shard).collect();
         self.tell(owned.clone(), beat_at);
         self.give_up(owned, beat_at).await
-    }
-
-    /// A sequence never goes back, but in a restored database, or one that crashed without having synced.
-    fn note_era(&mut self, last_seq: i64) {
-        if last_seq < self.last_seq {
-            tracing::warn!(
-                from = self.last_seq,
-                to = last_seq,
-                "the database went back to an earlier state: reading it anew"
-            );
-            self.era += 1;
-        }
-        self.last_seq = last_seq;
     }
 
     /// Gives up the leaving shards of which the relay has said that they are at rest.
@@ -197,7 +176,7 @@ impl Shards {
     /// The lease counts from before the heartbeat was sent, by this machine's monotonic clock.
     fn tell(&self, owned: Vec<Owned>, beat_at: Instant) {
         let (leaving, owned) = owned.into_iter().partition(|o| self.leaving.contains(&o.shard));
-        self.ownership.send_replace(Ownership { owned, leaving, valid_until: beat_at + self.lease, era: self.era });
+        self.ownership.send_replace(Ownership { owned, leaving, valid_until: beat_at + self.lease });
     }
 
     fn report(&mut self, now: Instant, last_seq: i64) -> Report {

@@ -90,6 +90,8 @@ pub enum Admitted {
     News(usize),
     /// Something happened meanwhile that makes its rows wrong: read again at once.
     Unusable,
+    /// The database is in an earlier state than it was in before.
+    WentBack,
 }
 
 /// A message that the broker holds and the database does not know of yet.

@@ -65,9 +65,26 @@ impl Broken {
         .await;
     }
 
+    async fn server_again(&mut self) {
+        self.nats.start_again().await.expect("its port is free");
+        self.ground.jetstream = jetstream_at(&self.nats.url()).await;
+    }
+
     /// What the stream holds, as `(payload, generation)`.
     async fn held(&self) -> Vec<(String, String)> {
+        let name = &self.ground.names.stream;
+        until("the stream to be made", secs(30), async || self.ground.jetstream.get_stream(name).await.ok()).await;
         self.ground.stream().await.iter().map(told).collect()
+    }
+
+    /// The same, once there are so many.
+    async fn held_of(&self, count: u64) -> Vec<(String, String)> {
+        until(&format!("the stream to hold {count}"), secs(60), async || {
+            let stream = self.ground.jetstream.get_stream(&self.ground.names.stream).await.ok()?;
+            (stream.cached_info().state.messages >= count).then_some(())
+        })
+        .await;
+        self.held().await
     }
 
     /// What `avouch status` says of the last loss.
@@ -90,7 +107,7 @@ impl Broken {
     async fn keep_copy(&mut self) {
         self.nats.stop().await.expect("it runs");
         run("cp", &["-a", path(&self.store()), path(&self.copy())]);
-        self.nats.start_again().await.expect("its port is free");
+        self.server_again().await;
         drained(&self.ground.client, secs(60)).await;
     }
 
@@ -140,7 +157,7 @@ async fn wiped_store_gets_what_was_not_consumed_again_and_before_anything_new() 
     run("rm", &["-rf", path(&broken.store())]);
     // New ones wait behind what is missing.
     broken.ground.insert("orders", 10, 150, 200).await;
-    broken.nats.start_again().await.expect("its port is free");
+    broken.server_again().await;
     broken.ground.drained().await;
     let lost = steps(0..150, "0").into_iter().filter(|m| !consumed.contains(m)).map(|(m, _)| (m, "1".to_owned()));
     let wanted: Vec<_> = lost.chain(steps(150..200, "0")).collect();
@@ -165,8 +182,8 @@ async fn stream_that_is_made_anew_under_a_running_relay_is_noticed_though_nothin
     broken.ground.jetstream.delete_stream(name).await.expect("it was made");
     broken.ground.jetstream.create_stream(config).await.expect("it is valid");
     // Nobody sends anything: the next look at it tells.
-    until("what was lost to be there again", secs(30), async || (broken.held().await.len() == 50).then_some(())).await;
-    assert!(broken.held().await.iter().all(|(_, generation)| generation == "1"));
+    let held = broken.held_of(50).await;
+    assert!(held.iter().all(|(_, generation)| generation == "1"));
     broken.consume(50).await;
     broken.until_consumed(100).await;
 }
@@ -188,7 +205,7 @@ async fn store_that_fell_back_gets_exactly_what_it_lost_and_nobody_had_consumed(
     broken.ground.insert("plain", 10, 100, 120).await;
     broken.ground.drained().await;
     broken.fall_back().await;
-    broken.nats.start_again().await.expect("its port is free");
+    broken.server_again().await;
     broken.ground.insert("orders", 10, 120, 130).await;
     broken.ground.drained().await;
     let lost = steps(60..120, "0").into_iter().filter(|m| !consumed.contains(m)).map(|(m, _)| (m, "1".to_owned()));
@@ -213,19 +230,15 @@ async fn store_that_fell_back_and_was_filled_by_others_is_told_by_what_it_holds(
     broken.ground.drained().await;
     broken.avouch.kill();
     broken.fall_back().await;
-    broken.nats.start_again().await.expect("its port is free");
+    broken.server_again().await;
     for n in 0..30 {
         let subject = format!("{}.elsewhere", broken.ground.names.prefix);
         let published = broken.ground.jetstream.publish(subject, format!("{n}").into()).await.expect("it is sent");
         published.await.expect("the broker has it");
     }
     broken.avouch = broken.ground.runtime(&format!("{BILLING}{QUICK}")).await;
-    until("what was lost to be there again", secs(30), async || {
-        let held = broken.held().await;
-        let again: Vec<_> = held.into_iter().skip(40).collect();
-        (by_key(again) == by_key(steps(10..20, "1"))).then_some(())
-    })
-    .await;
+    let held = broken.held_of(50).await;
+    assert_eq!(by_key(held[40..].to_vec()), by_key(steps(10..20, "1")));
     assert_eq!(broken.loss().await.0, "it holds another message at 20 than it had acknowledged");
 }
 

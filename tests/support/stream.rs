@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::servers::shared;
-use crate::wait::secs;
+use crate::wait::{secs, until};
 
 /// A stream and a subject prefix that no other test has.
 #[derive(Debug, Clone)]
@@ -77,7 +77,10 @@ pub async fn read_all(jetstream: &Context, stream: &str) -> Vec<Stored> {
         return all;
     }
     let config = OrderedConfig { deliver_policy: DeliverPolicy::All, ..OrderedConfig::default() };
-    let consumer = found.create_consumer(config).await.expect("an ordered consumer can be made");
+    // A cluster may be without a leader for a moment.
+    let consumer =
+        until("an ordered consumer to be made", secs(30), async || found.create_consumer(config.clone()).await.ok())
+            .await;
     let mut messages = consumer.messages().await.expect("an ordered consumer can be read");
     loop {
         let next = timeout(secs(10), messages.next()).await;

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::look::MARKS_LATE;
@@ -17,7 +18,11 @@ pub struct Late {
     batch: u64,
     /// How often it was looked up in vain.
     looks: u32,
-    place: (i32, i64, i32),
+    /// Where it was acknowledged, and when. What that stream is now may not be known for a while.
+    stream: String,
+    at: OffsetDateTime,
+    seq: i64,
+    consumer: i32,
     /// None: acknowledged. Otherwise why it is dead.
     dead: Option<String>,
     /// Not looked up before.
@@ -28,6 +33,8 @@ pub struct Late {
 const LOOKS_MAX: u32 = 40;
 /// Events in memory; the rest waits in its stream.
 const LATE_EVENTS_MAX: usize = 40_000;
+/// Of these, such of streams that cannot be looked at. More are dropped, so that they do not stop the reading of others.
+const UNPLACED_MAX: usize = LATE_EVENTS_MAX / 2;
 
 impl Receipts {
     /// Reads what the broker tells for a part of a round, and applies it.
@@ -47,7 +54,6 @@ impl Receipts {
     /// What of an event matters here: that of a consumer whose receipts are waited for, in the stream as it is now.
     fn late(&self, batch: u64, event: AckEvent, now: Instant) -> Option<Late> {
         let consumer = self.tracked.consumers.iter().find(|c| c.name == event.consumer && c.is_required)?;
-        let place = self.places.get(&event.stream).filter(|p| event.at >= p.state.created)?;
         let (dead, wait) = match (event.fate, consumer.receipt) {
             (Fate::Acked, Receipt::Ack) => (None, Duration::ZERO),
             (Fate::Acked, Receipt::Inbox) => return None,
@@ -55,24 +61,44 @@ impl Receipts {
             (_, Receipt::Inbox) => (Some(event.why), Duration::from_millis(self.config.every_ms) * 2),
             (_, Receipt::Ack) => (Some(event.why), Duration::ZERO),
         };
-        let place = (place.id, i64::try_from(event.stream_seq).ok()?, consumer.id);
-        Some(Late { batch, looks: 0, place, dead, not_before: now + wait })
+        let seq = i64::try_from(event.stream_seq).ok()?;
+        let (stream, at, consumer, not_before) = (event.stream, event.at, consumer.id, now + wait);
+        Some(Late { batch, looks: 0, stream, at, seq, consumer, dead, not_before })
+    }
+
+    /// The place of an event, if it is known what its stream is now.
+    fn place_of(&self, late: &Late) -> Option<(i32, i64, i32)> {
+        self.places.get(&late.stream).map(|place| (place.id, late.seq, late.consumer))
+    }
+
+    /// Forgets what was acknowledged in what a stream was before, and too much of what has no place.
+    fn forget_unplaced(&mut self) {
+        let Self { late, places, .. } = self;
+        let mut unplaced = 0;
+        late.retain(|late| match places.get(&late.stream) {
+            Some(place) => late.at >= place.state.created,
+            None => {
+                unplaced += 1;
+                unplaced <= UNPLACED_MAX
+            }
+        });
     }
 
     async fn apply_events(&mut self) -> anyhow::Result<()> {
         let now = Instant::now();
-        let ripe: Vec<usize> = (0..self.late.len())
+        self.forget_unplaced();
+        let (ripe, places): (Vec<usize>, Vec<(i32, i64, i32)>) = (0..self.late.len())
             .filter(|n| self.late[*n].not_before <= now)
+            .filter_map(|n| Some((n, self.place_of(&self.late[n])?)))
             .take(self.config.rows_max as usize)
-            .collect();
+            .unzip();
         let mut found = vec![false; self.late.len()];
         if !ripe.is_empty() {
-            let places: Vec<(i32, i64, i32)> = ripe.iter().map(|n| self.late[*n].place).collect();
             let (mut received, mut dead) = (Vec::new(), Vec::new());
             for (n, id) in self.parts.store.places(&places).await? {
                 let Some(n) = ripe.get(n).copied() else { continue };
                 found[n] = true;
-                let consumer = self.late[n].place.2;
+                let consumer = self.late[n].consumer;
                 match &self.late[n].dead {
                     None => received.push((id, consumer)),
                     Some(reason) => dead.push(GivenUp { id, consumer, reason: reason.clone() }),
@@ -81,10 +107,9 @@ impl Receipts {
             self.receive(&received).await?;
             self.give_up_on(&dead).await?;
             let marked = self.marked_below().await?;
-            for n in &ripe {
-                let (stream, seq, _) = self.late[*n].place;
+            for (n, (stream, seq, _)) in ripe.iter().zip(&places) {
                 // So far behind everything that waits, it is of a message that nobody waits for.
-                found[*n] |= marked.get(&stream).is_some_and(|below| seq < *below);
+                found[*n] |= marked.get(stream).is_some_and(|below| seq < below);
             }
         }
         let mut n = 0;

@@ -78,6 +78,7 @@ impl Relay {
             // Read again at once; with K held nothing is lost by keeping it.
             Admitted::Unusable if self.attention == Attention::LastLook => {}
             Admitted::Unusable => self.awake(),
+            Admitted::WentBack => self.database_went_back(),
             Admitted::News(news) => {
                 match news {
                     0 => self.pace.nothing(now),
@@ -211,7 +212,7 @@ impl Relay {
         if std::mem::take(&mut self.is_outdated) {
             self.verified = Some(tracked.version);
         }
-        self.learned_losses(tracked.losses);
+        let _is_news = self.learned_losses(tracked.losses);
         if tracked.version != self.tracked.version || tracked.consumers.len() != self.tracked.consumers.len() {
             self.tracked = tracked;
         }
@@ -253,6 +254,8 @@ impl Relay {
                 self.store_backoff.succeeded();
                 if self.store_trouble.take().is_some() {
                     tracing::info!("the database answers again");
+                    // It may be another one, or in another state.
+                    (0..self.gates.len()).for_each(|stream| self.look_again(stream));
                     self.report();
                 }
                 Some(value)

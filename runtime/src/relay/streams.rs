@@ -45,8 +45,10 @@ pub struct Opening {
     /// Its number.
     stream: i32,
     created: OffsetDateTime,
-    /// A loss that was noticed just now, and how.
-    loss: Option<(i32, String)>,
+    /// The last loss that was noticed, by anybody.
+    losses: i32,
+    /// How, if it was noticed just now.
+    noticed: Option<String>,
     /// Its last message, if the database does not know it.
     unknown: Option<Uuid>,
 }
@@ -84,10 +86,11 @@ impl Relay {
             );
             alarm(Kind::DatabaseBehind, id.to_string(), &why);
         }
-        if let Some((loss, why)) = opening.loss {
-            alarm(Kind::BrokerLost, loss.to_string(), &why);
-            self.learned_losses(loss);
-            // It stood for another stream when it was asked for.
+        if let Some(why) = opening.noticed {
+            alarm(Kind::BrokerLost, opening.losses.to_string(), &why);
+        }
+        if self.learned_losses(opening.losses) {
+            // Before anything is sent, what was lost is made ready.
             return;
         }
         self.gates[stream].opened(opening.stream, opening.created);
@@ -124,18 +127,21 @@ impl Relay {
     }
 
     /// Somebody has noticed a loss: what streams are now is asked anew, and what was lost is made ready first.
-    pub(super) fn learned_losses(&mut self, noticed: i32) {
+    /// Returns true if that is news.
+    pub(super) fn learned_losses(&mut self, noticed: i32) -> bool {
         if noticed <= self.losses.noticed {
-            return;
+            return false;
         }
         self.losses.noticed = noticed;
         for stream in 0..self.gates.len() {
             self.look_again(stream);
         }
+        true
     }
 
     /// Nothing that is remembered of the database is true any more: all is read anew, and streams are compared with it again.
     pub(super) fn database_went_back(&mut self) {
+        tracing::warn!("the database is in an earlier state than it was in before: all of it is read anew");
         self.losses = Losses { requeuing: self.losses.requeuing, ..Losses::default() };
         self.holds_known = false;
         self.holds_at = Instant::now();
@@ -194,23 +200,28 @@ async fn open(handle: &Stream, store: &Store, keeps: Option<Duration>) -> anyhow
     // In this order: messages come in between.
     let known = store.stream_known(&handle.name).await?;
     let seen = handle.open().await?;
-    let (stream, loss) = match (look(handle, known.as_ref(), seen).await?, known) {
-        (None, Some(known)) => (known.stream, None),
+    let (stream, losses, noticed) = match (look(handle, store, known.as_ref(), seen).await?, known) {
+        (None, Some(known)) => (known.stream, known.losses, None),
         (lost, known) => {
             let (above, reason) = lost.unwrap_or_default();
             let former = known.map(|k| k.stream);
             let succession = Succession { name: &handle.name, created: seen.created, former, above, reason: &reason };
             let made = store.succeed(&succession).await?;
             let made = made.ok_or_else(|| anyhow::anyhow!("stream {} was looked at by two at once", handle.name))?;
-            (made.stream, made.loss.map(|loss| (loss, reason)))
+            (made.stream, made.loss.unwrap_or(0), made.loss.map(|_| reason))
         }
     };
     let unknown = if handle.is_shared() { None } else { unknown(handle, store, keeps).await? };
-    Ok(Opening { stream, created: seen.created, loss, unknown })
+    Ok(Opening { stream, created: seen.created, losses, noticed, unknown })
 }
 
 /// Compares a stream with what is known of it. Returns above which sequence something is lost, and how that shows.
-async fn look(handle: &Stream, known: Option<&Known>, seen: Seen) -> anyhow::Result<Option<(u64, String)>> {
+async fn look(
+    handle: &Stream,
+    store: &Store,
+    known: Option<&Known>,
+    seen: Seen,
+) -> anyhow::Result<Option<(u64, String)>> {
     let Some(known) = known else { return Ok(None) };
     match compare(Some(known), seen) {
         Finding::New | Finding::Same(None) => Ok(None),
@@ -219,7 +230,7 @@ async fn look(handle: &Stream, known: Option<&Known>, seen: Seen) -> anyhow::Res
             if is_at(handle, top.seq, top.id).await? != Some(false) {
                 return Ok(None);
             }
-            let above = last_intact(handle, known).await?;
+            let above = last_intact(handle, store, known).await?;
             Ok(Some((above, format!("it holds another message at {} than it had acknowledged", top.seq))))
         }
         Finding::FellBack => {
@@ -241,14 +252,25 @@ async fn is_at(handle: &Stream, seq: u64, id: Uuid) -> anyhow::Result<Option<boo
     Ok(handle.message_at(seq).await?.map(is_it))
 }
 
-/// The highest place of which it is known that the stream has what it had there.
-async fn last_intact(handle: &Stream, known: &Known) -> anyhow::Result<u64> {
+/// The highest place of which it is known that the stream has what it had there. Between two that are known, those are looked at
+/// where somebody waits for a consumer.
+async fn last_intact(handle: &Stream, store: &Store, known: &Known) -> anyhow::Result<u64> {
+    let (mut intact, mut end) = (0, u64::MAX);
     for place in &known.reached {
         if is_at(handle, place.seq, place.id).await? == Some(true) {
-            return Ok(place.seq);
+            intact = place.seq;
+            break;
+        }
+        end = place.seq;
+    }
+    while intact + 1 < end {
+        let middle = intact + (end - intact) / 2;
+        match store.awaited_between(known.stream, middle.saturating_sub(1), end).await? {
+            Some(place) if is_at(handle, place.seq, place.id).await? == Some(true) => intact = place.seq,
+            _ => end = middle,
         }
     }
-    Ok(0)
+    Ok(intact)
 }
 
 /// The stream's last message, if the database does not know it though it cannot have been retired.

@@ -63,6 +63,7 @@ impl Store {
         Ok(Some(Known {
             stream: row.get(0),
             created: row.get(1),
+            losses: row.get(4),
             reached: seqs.into_iter().zip(ids).map(place).collect(),
         }))
     }
@@ -119,6 +120,13 @@ impl Store {
         let count = i64::try_from(total).unwrap_or(i64::MAX);
         self.reader.execute(include_str!("requeued.sql"), &[&shards, &epochs, &loss.id, &count]).await?;
         Ok(total)
+    }
+
+    /// The first place between these two where somebody waits for a consumer.
+    pub async fn awaited_between(&self, stream: i32, above: u64, below: u64) -> Result<Option<Reached>, Error> {
+        let [above, below] = [above, below].map(|seq| i64::try_from(seq).unwrap_or(i64::MAX));
+        let rows = self.control.query(include_str!("awaited_between.sql"), &[&stream, &above, &below]).await?;
+        Ok(rows.first().map(|r| Reached { seq: u64::try_from(r.get::<_, i64>(0)).unwrap_or(0), id: r.get(1) }))
     }
 
     /// Whether this message is here.

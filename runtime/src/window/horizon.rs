@@ -61,6 +61,8 @@ impl Snapshot {
 #[derive(Debug)]
 pub struct Horizon {
     previous: String,
+    /// The next transaction id, as of that.
+    next: u64,
     max_seq: i64,
     low: i64,
     /// (next transaction id, highest seq) of snapshots, oldest first.
@@ -83,6 +85,7 @@ impl Default for Horizon {
     fn default() -> Self {
         Self {
             previous: NOTHING.to_owned(),
+            next: 0,
             max_seq: BEGINNING,
             low: BEGINNING,
             marks: VecDeque::new(),
@@ -107,6 +110,12 @@ impl Horizon {
     /// A row with this seq exists.
     pub fn saw(&mut self, seq: i64) {
         self.max_seq = self.max_seq.max(seq);
+    }
+
+    /// True if transaction ids are given a second time: the database was restored to an earlier state, or crashed without having
+    /// synced. What is remembered of it is not true any more.
+    pub fn goes_back(&self, snapshot: &Snapshot) -> bool {
+        snapshot.next < self.next
     }
 
     /// Takes the snapshot of a read. False if a transaction ended that was assumed to go on: the read may lack its rows.
@@ -145,6 +154,7 @@ impl Horizon {
                 index % 2 == 1
             });
         }
+        self.next = snapshot.next;
         self.previous = snapshot.text;
     }
 

@@ -5,6 +5,7 @@ use std::hash::BuildHasher;
 use std::time::Instant;
 
 use super::cursors::BEGINNING;
+use super::horizon::Horizon;
 use super::{Admitted, Ask, Found, Reading, Slot, State, Window};
 use crate::message::Message;
 
@@ -54,6 +55,11 @@ impl Window {
 
     /// Takes the rows of the last read, in the order of their seq within each shard.
     pub fn admit(&mut self, asks: &[Ask], reading: Reading, now: Instant) -> Admitted {
+        if self.horizon.goes_back(&reading.snapshot) {
+            self.horizon = Horizon::default();
+            self.read_ended();
+            return Admitted::WentBack;
+        }
         let is_usable = !self.read_is_stale && self.horizon.accepts(&reading.snapshot);
         let mut news = 0;
         if is_usable {

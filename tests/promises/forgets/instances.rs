@@ -20,9 +20,8 @@ async fn loss_is_noticed_once_by_many_and_each_sends_its_own_shards_again() {
     broken.nats.kill().expect("it runs");
     super::run("rm", &["-rf", super::path(&broken.store())]);
     broken.ground.insert("orders", 10, 500, 1_000).await;
-    broken.nats.start_again().await.expect("its port is free");
-    until("what was lost to be there again", secs(60), async || (broken.held().await.len() >= 1_000).then_some(()))
-        .await;
+    broken.server_again().await;
+    broken.held_of(1_000).await;
     broken.ground.drained().await;
     let wanted = steps(0..500, "1").into_iter().chain(steps(500..1_000, "0")).collect();
     assert_eq!(by_key(broken.held().await), by_key(wanted));
@@ -40,7 +39,7 @@ async fn owner_that_is_killed_over_a_loss_leaves_the_rest_of_it_to_the_next() {
     broken.avouch.kill();
     broken.nats.kill().expect("it runs");
     super::run("rm", &["-rf", super::path(&broken.store())]);
-    broken.nats.start_again().await.expect("its port is free");
+    broken.server_again().await;
     // It is noticed, and nothing is done about it.
     let fails = "create function refuse() returns trigger language plpgsql as $$ begin raise 'not now'; end $$; \
                  create trigger refuse before update on avouch.outbox for each row execute function refuse()";
@@ -51,7 +50,7 @@ async fn owner_that_is_killed_over_a_loss_leaves_the_rest_of_it_to_the_next() {
     first.kill();
     broken.ground.client.batch_execute("drop trigger refuse on avouch.outbox").await.expect("is valid");
     broken.avouch = broken.ground.runtime(&format!("{BILLING}{QUICK}")).await;
-    until("what was lost to be there again", secs(60), async || (broken.held().await.len() >= 300).then_some(())).await;
+    broken.held_of(300).await;
     assert_eq!(by_key(broken.held().await), by_key(steps(0..300, "1")));
     assert_eq!(broken.loss().await.2, 0, "no shard is left");
 }
