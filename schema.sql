@@ -1107,9 +1107,32 @@ begin
   return false;
 end $$;
 
+-- What keeps old row versions from being removed in this database, for longer than this: sessions in a transaction, prepared
+-- transactions, replication slots that nobody reads. As its owner, because only privileged roles see other sessions' transactions.
+create or replace function avouch.pins(older_than interval) returns table (holder text, what text, since timestamptz)
+language sql stable security definer set search_path = pg_catalog, avouch, pg_temp as $$
+  select format('session %s', a.pid),
+         format('user %s, application %s, from %s, %s', a.usename, coalesce(nullif(a.application_name, ''), 'unnamed'),
+                coalesce(host(a.client_addr), 'this machine'), coalesce(a.state, 'state unknown')),
+         a.xact_start
+  from pg_stat_activity a
+  where a.datname = current_database() and a.pid <> pg_backend_pid() and a.backend_type = 'client backend'
+    and (a.backend_xmin is not null or a.backend_xid is not null) and a.xact_start < clock_timestamp() - older_than
+  union all
+  select format('prepared transaction %s', p.gid), format('of %s: commit prepared, or rollback prepared', p.owner), p.prepared
+  from pg_prepared_xacts p
+  where p.database = current_database() and p.prepared < clock_timestamp() - older_than
+  union all
+  select format('replication slot %s', r.slot_name), 'nobody reads it: pg_drop_replication_slot, or start its reader', null
+  from pg_replication_slots r
+  where not r.active and r.xmin is not null
+  order by 3 nulls last
+  limit 5
+$$;
+
 -- -- Grants -----------------------------------------------------------------------------------------------------------
 revoke all on all functions in schema avouch from public;
-grant execute on function avouch.failure_class(text), avouch.failures() to avouch_runtime, avouch_viewer;
+grant execute on function avouch.failure_class(text), avouch.failures(), avouch.pins(interval) to avouch_runtime, avouch_viewer;
 grant execute on function avouch.uuid_v7(), avouch.shard_of(text, uuid) to avouch_producer, avouch_runtime;
 grant insert (tx_id, topic, key, payload, payload_bytes, headers, not_before, release_on, dedup_key)
   on avouch.outbox to avouch_producer;

@@ -112,6 +112,8 @@ pub enum Kind {
     BrokerLost,
     /// A stream that holds what the database does not know. Its subject is the stream.
     DatabaseBehind,
+    /// Something that keeps old row versions from being removed. Its subject is the session, prepared transaction or slot.
+    SnapshotHeld,
     /// Nothing: `avouch alarm test`.
     #[serde(skip_deserializing)]
     Test,
@@ -128,6 +130,7 @@ impl Kind {
             Self::Dead => "dead",
             Self::BrokerLost => "broker_lost",
             Self::DatabaseBehind => "database_behind",
+            Self::SnapshotHeld => "snapshot_held",
             Self::Test => "test",
         }
     }
@@ -143,6 +146,7 @@ impl Kind {
             Self::Dead => "a message is dead: it can never be sent as it is",
             Self::BrokerLost => "the broker has lost what it had acknowledged: what was not consumed is sent again",
             Self::DatabaseBehind => "the stream holds messages that this database does not know",
+            Self::SnapshotHeld => "old row versions cannot be removed: tables grow and looks take longer until it ends",
             Self::Test => "a test: nothing happened",
         }
     }
@@ -163,6 +167,10 @@ impl Kind {
                 "if the database was restored: its consumers have done what it does not know, compare; if others publish there: \
                  [stream.{subject}] shared = true"
             ),
+            Self::SnapshotHeld => match subject.strip_prefix("session ") {
+                Some(pid) => format!("end its transaction, or select pg_terminate_backend({pid})"),
+                None => "end it: the cause says how".to_owned(),
+            },
             Self::Test => "none is needed".to_owned(),
         }
     }

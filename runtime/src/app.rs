@@ -22,7 +22,7 @@ use crate::relay::{Parts, Relay};
 use crate::rules::Rules;
 use crate::shards::{Progress, Shards};
 use crate::store::{Error, Plans, Store};
-use crate::upkeep::Upkeep;
+use crate::upkeep::{self, Upkeep};
 use crate::{schema, store};
 
 /// Between two tries to reach a database at start.
@@ -97,7 +97,13 @@ async fn start_source(
         config.streams().iter().map(|(name, c)| broker.stream(name, c, config.consumers_of(name))).collect();
     let (progress, watched) = watch::channel(Progress::default());
     let (shards, ownership) = Shards::new(&config.shards, &instance, Arc::clone(&store), watched);
-    let upkeep = Upkeep::new(config.upkeep.clone(), Arc::clone(&store), streams.clone(), config.inbox.keep_hours);
+    let parts = upkeep::Parts {
+        store: Arc::clone(&store),
+        streams: streams.clone(),
+        ownership: ownership.clone(),
+        alarms: alarms.clone(),
+    };
+    let upkeep = Upkeep::new(config.upkeep.clone(), parts, config.inbox.keep_hours);
     let topics = config.topics()?;
     let rules = Arc::new(rules(config)?);
     let rung = doorbell.deployments();

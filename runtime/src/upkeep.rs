@@ -4,10 +4,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use serde::Deserialize;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use crate::alarm::{Alarms, Event, Kind};
 use crate::broker::Stream;
+use crate::shards::Ownership;
 use crate::store::{Error, Store};
 
 /// `[upkeep]`.
@@ -21,12 +24,14 @@ pub struct Config {
     pub plugin_log_lines_max: u64,
     /// How often to look.
     pub every_ms: u64,
+    /// What keeps old row versions from being removed for longer than this is told, in seconds. 0 tells nothing.
+    pub snapshot_max_s: u64,
 }
 
-/// Three days of history to look things up in.
+/// Three days of history to look things up in. A report may take five minutes.
 impl Default for Config {
     fn default() -> Self {
-        Self { keep_hours: 72, plugin_log_lines_max: 100_000, every_ms: 5_000 }
+        Self { keep_hours: 72, plugin_log_lines_max: 100_000, every_ms: 5_000, snapshot_max_s: 300 }
     }
 }
 
@@ -51,11 +56,22 @@ const INBOX_PARTS: usize = 6;
 /// Lines of plugins' logs deleted in one pass.
 const FORGET_ROWS: i64 = 20_000;
 
+/// What the loop is given.
+pub struct Parts {
+    /// The database.
+    pub store: Arc<Store>,
+    /// The streams to relieve.
+    pub streams: Vec<Stream>,
+    /// One of many instances tells what it sees.
+    pub ownership: watch::Receiver<Ownership>,
+    /// Where to tell it.
+    pub alarms: Alarms,
+}
+
 /// The loop.
 pub struct Upkeep {
     config: Config,
-    store: Arc<Store>,
-    streams: Vec<Stream>,
+    parts: Parts,
     /// How long the inbox keeps a record; none: for good.
     inbox_keep_hours: Option<i64>,
     /// Where in the inbox to look next.
@@ -67,18 +83,10 @@ pub struct Upkeep {
 }
 
 impl Upkeep {
-    /// A loop over this database and these streams. Records of consumers are kept so many hours, or for good if that is 0.
-    pub fn new(config: Config, store: Arc<Store>, streams: Vec<Stream>, inbox_keep_hours: u64) -> Self {
+    /// A loop over these. Records of consumers are kept so many hours, or for good if that is 0.
+    pub fn new(config: Config, parts: Parts, inbox_keep_hours: u64) -> Self {
         let inbox_keep_hours = i64::try_from(inbox_keep_hours).ok().filter(|hours| *hours > 0);
-        Self {
-            config,
-            store,
-            streams,
-            inbox_keep_hours,
-            inbox_page: 0,
-            retired_to: Uuid::nil(),
-            restart_at: Instant::now(),
-        }
+        Self { config, parts, inbox_keep_hours, inbox_page: 0, retired_to: Uuid::nil(), restart_at: Instant::now() }
     }
 
     /// Looks from time to time until `stop`.
@@ -106,12 +114,27 @@ impl Upkeep {
     async fn round(&mut self) -> anyhow::Result<()> {
         let retired = self.pass().await.map(drop).map_err(anyhow::Error::from);
         let walked = self.walk_inbox().await;
-        let forgotten = self.store.forget_logs(self.config.plugin_log_lines_max, FORGET_ROWS).await;
-        let mut result = retired.and(forgotten.map(drop).and(walked).map_err(anyhow::Error::from));
-        for stream in &self.streams {
+        let forgotten = self.parts.store.forget_logs(self.config.plugin_log_lines_max, FORGET_ROWS).await;
+        let told = self.tell_pins().await.map_err(anyhow::Error::from);
+        let mut result = told.and(retired).and(forgotten.map(drop).and(walked).map_err(anyhow::Error::from));
+        for stream in &self.parts.streams {
             result = result.and(stream.relieve().await.map_err(anyhow::Error::from));
         }
         result
+    }
+
+    /// Tells what keeps old row versions from being removed.
+    async fn tell_pins(&self) -> Result<(), Error> {
+        let older_than = Duration::from_secs(self.config.snapshot_max_s);
+        if older_than.is_zero() || !self.parts.ownership.borrow().leads() {
+            return Ok(());
+        }
+        for (holder, what, seconds) in self.parts.store.pins(older_than).await? {
+            let why = format!("{holder} ({what}) holds a snapshot for {seconds} s");
+            let (kind, id) = (Kind::SnapshotHeld, String::new());
+            self.parts.alarms.raise(&Event { kind, subject: &holder, id, reference: None, why: &why });
+        }
+        Ok(())
     }
 
     /// Deletes old records of what consumers did, from the next part of the table.
@@ -119,7 +142,7 @@ impl Upkeep {
         let Some(hours) = self.inbox_keep_hours else { return Ok(()) };
         for _ in 0..INBOX_PARTS {
             let to = self.inbox_page + INBOX_PAGES;
-            let (_, pages) = self.store.retire_inbox(self.inbox_page, to, hours).await?;
+            let (_, pages) = self.parts.store.retire_inbox(self.inbox_page, to, hours).await?;
             self.inbox_page = to;
             if to >= pages {
                 self.inbox_page = 0;
@@ -140,7 +163,7 @@ impl Upkeep {
         }
         for _ in 0..RETIRE_BATCHES {
             let began = Instant::now();
-            let (count, last) = self.store.retire(self.retired_to, before, RETIRE_ROWS).await?;
+            let (count, last) = self.parts.store.retire(self.retired_to, before, RETIRE_ROWS).await?;
             total += count;
             if let Some(last) = last {
                 self.retired_to = last;

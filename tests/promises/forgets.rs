@@ -165,6 +165,12 @@ async fn wiped_store_gets_what_was_not_consumed_again_and_before_anything_new() 
     let (reason, requeued, left) = broken.loss().await;
     assert!(reason.starts_with("it was made anew at "), "{reason}");
     assert_eq!((requeued, left), (90, 0));
+    let status = crate::cli::avouch(&["--database-url", broken.ground.database.url(), "status"], &[]).await.succeeds();
+    assert!(
+        status.text.contains("it was made anew at ") && status.text.contains("; 90 sent again\n"),
+        "{}",
+        status.text
+    );
     broken.avouch.wait_for_log("the broker has lost what it had acknowledged", secs(30)).await;
     broken.consume(90).await;
     broken.until_consumed(150).await;

@@ -8,6 +8,7 @@ mod producers;
 mod transactions;
 
 mod alarm;
+mod bloat;
 mod broker;
 mod checkback;
 mod control;

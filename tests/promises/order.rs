@@ -12,7 +12,7 @@ use crate::ground::{Ground, random, rounds};
 async fn commit_order_of_a_key_is_kept_among_transactions_of_any_length() {
     let ground = Ground::new().await;
     let accounts =
-        "create table account (key text primary key); insert into account select n::text from generate_series(1, 12) n";
+        "create table account (key text primary key); insert into account select n::text from generate_series(1, 14) n";
     ground.client.batch_execute(accounts).await.expect("is valid");
     let _avouch = ground.runtime("").await;
     let stop = Arc::new(AtomicBool::new(false));

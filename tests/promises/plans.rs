@@ -27,8 +27,8 @@ const HOT: &[(&str, &str, &str, &str, &str)] = &[
     (
         "mark_sent",
         include_str!("../../runtime/src/store/mark_sent.sql"),
-        "int[], bigint[], int[], bigint[], int[], bigint[], text[], int",
-        "'{0,1}', '{0,0}', '{0,1}', '{700000,700001}', '{1,1}', '{1,2}', '{null,\"{7}\"}', 0",
+        "int[], bigint[], int[], bigint[], int[], bigint[], text[], uuid[], int",
+        "'{0,1}', '{0,0}', '{0,1}', '{700000,700001}', '{1,1}', '{1,2}', '{null,\"{7}\"}', array[gen_random_uuid(), gen_random_uuid()], 0",
         "outbox_ready",
     ),
     (
@@ -44,6 +44,20 @@ const HOT: &[(&str, &str, &str, &str, &str)] = &[
         "int, int, bigint, bigint, bigint",
         "7, 1, 400000, 401000, 100",
         "outbox_awaited",
+    ),
+    (
+        "awaited_between",
+        include_str!("../../runtime/src/store/awaited_between.sql"),
+        "int, bigint, bigint",
+        "1, 400000, 500000",
+        "outbox_awaited",
+    ),
+    (
+        "requeue",
+        include_str!("../../runtime/src/store/requeue.sql"),
+        "int[], bigint[], int, bigint, int, bigint, uuid, bigint",
+        "'{0,1}', '{0,0}', 1, 499000, 2, null, '00000000-0000-0000-0000-000000000000', 20000",
+        "outbox_pkey",
     ),
     (
         "receive",
@@ -62,15 +76,15 @@ const HOT: &[(&str, &str, &str, &str, &str)] = &[
     (
         "bury",
         include_str!("../../runtime/src/store/bury.sql"),
-        "int, bigint, bigint, text, boolean",
-        "0, 0, 700000, 'no', false",
+        "int, bigint, bigint, text, boolean, uuid",
+        "0, 0, 700000, 'no', false, gen_random_uuid()",
         "outbox_ready",
     ),
     (
         "next_generation",
         include_str!("../../runtime/src/store/next_generation.sql"),
-        "int, bigint, bigint, int",
-        "0, 0, 700000, 0",
+        "int, bigint, bigint, int, uuid",
+        "0, 0, 700000, 0, gen_random_uuid()",
         "outbox_ready",
     ),
     ("release_due", include_str!("../../runtime/src/store/release_due.sql"), "bigint", "1000", "outbox_delayed"),

@@ -98,6 +98,19 @@ fn readable(s: &Value) -> String {
     if rows("instances").is_empty() {
         lines.push("runtime      none in the last ten minutes: start `avouch run`".into());
     }
+    for l in rows("losses") {
+        let left = match l["shards_left"].as_u64() {
+            Some(0) | None => String::new(),
+            Some(left) => format!(", {left} shards to do"),
+        };
+        lines.push(format!(
+            "lost         {} {}: {}; {} sent again{left}",
+            plain(&l["noticed_at"]),
+            plain(&l["stream"]),
+            plain(&l["reason"]),
+            l["requeued"]
+        ));
+    }
     for h in rows("holds") {
         let why = h["reason"].as_str().map(|r| format!(": {}", escape(r))).unwrap_or_default();
         let how = h["message_id"]

@@ -4,7 +4,7 @@ with fence as materialized (
   select s.shard from avouch.shard s where s.shard = $1 and s.epoch = $2 for share
 ), dead as (
   update avouch.outbox o set state = 'dead', reason = $4
-  where o.shard = $1 and o.seq = $3 and o.id = $6 and o.state = 'ready' and o.not_before is null and exists (select from fence)
+  where o.shard = $1 and o.seq = $3 and o.id is not distinct from $6 and o.state = 'ready' and o.not_before is null and exists (select from fence)
   returning o.id, o.key
 ), noted as (
   insert into avouch.recovery as r (message_id, consumer, state, reason)

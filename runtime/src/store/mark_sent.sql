@@ -2,7 +2,8 @@
 -- former owner's marks touch nothing. A mark may be lost in a crash of the server (the row is sent again under its id),
 -- so its commit does not wait for the disk. Each mark is looked up by itself (the limit keeps the planner from joining
 -- the other way round), whatever the statistics of a table that is empty now and has a million rows in a minute.
--- Its id says that it is that row: a sequence can give a value twice, after a crash or when the database was restored.
+-- Its id says that it is that row: a sequence can give a value twice, after a crash or when the database was restored. (Not as
+-- an equality, which would be looked up in the index of all ids.)
 -- Nothing is marked if who must have a message has changed since the caller learned it: what was marked before a consumer was
 -- made stands before the place where it starts. Nor is what stands in a stream that is known to have lost something.
 -- $1 shards and $2 epochs side by side; $3 shards, $4 seqs, $5 streams, $6 sequences in the stream, $7 consumers whose receipts
@@ -36,7 +37,7 @@ from unnest($3::int[], $4::bigint[], $5::int[], $6::bigint[], $7::text[], $8::uu
 cross join lateral (
   select q.ctid
   from avouch.outbox q
-  where q.shard = mark.shard and q.seq = mark.seq and q.state = 'ready' and q.not_before is null and q.id = mark.id
+  where q.shard = mark.shard and q.seq = mark.seq and q.state = 'ready' and q.not_before is null and q.id is not distinct from mark.id
     and mark.shard = any ((select mine.shards from mine)::int[])
     and mark.stream <> all ((select lost.streams from lost)::int[])
   limit 1

@@ -4,5 +4,5 @@ with fence as materialized (
   select s.shard from avouch.shard s where s.shard = $1 and s.epoch = $2 for share
 )
 update avouch.outbox o set generation = generation + 1
-where o.shard = $1 and o.seq = $3 and o.id = $5 and o.state = 'ready' and o.not_before is null
+where o.shard = $1 and o.seq = $3 and o.id is not distinct from $5 and o.state = 'ready' and o.not_before is null
   and o.generation = $4 and exists (select from fence)

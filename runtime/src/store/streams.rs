@@ -129,6 +129,13 @@ impl Store {
         Ok(rows.first().map(|r| Reached { seq: u64::try_from(r.get::<_, i64>(0)).unwrap_or(0), id: r.get(1) }))
     }
 
+    /// What keeps old row versions from being removed for longer than this: who, what that is, and since how many seconds.
+    pub async fn pins(&self, older_than: Duration) -> Result<Vec<(String, String, i64)>, Error> {
+        let ms = i64::try_from(older_than.as_millis()).unwrap_or(i64::MAX);
+        let rows = self.control.query(include_str!("pins.sql"), &[&ms]).await?;
+        Ok(rows.iter().map(|r| (r.get(0), r.get(1), r.get(2))).collect())
+    }
+
     /// Whether this message is here.
     pub async fn is_known(&self, id: Uuid) -> Result<bool, Error> {
         let rows = self.control.query(include_str!("is_known.sql"), &[&id]).await?;
