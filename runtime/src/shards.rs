@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use crate::killpoint::{self, Point};
 use crate::store::{Error, Owned, Report, Share, Store};
 
 /// `[shards]`.
@@ -149,6 +150,7 @@ impl Shards {
         let fair = share.shards.div_ceil(alive);
         let mut owned = share.owned.clone();
         if owned.len() < fair && self.store.acquire(self.id, fair - owned.len()).await? > 0 {
+            killpoint::reached(Point::Acquired);
             Share { owned, .. } = self.store.share(self.id).await?;
             tracing::info!(shards = owned.len(), of = share.shards, instances = alive, "took shards");
         }

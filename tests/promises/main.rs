@@ -13,6 +13,7 @@ mod checkback;
 mod control;
 mod crash;
 mod doorbell;
+mod killpoints;
 mod order;
 mod ownership;
 mod payments;

@@ -9,6 +9,7 @@ use super::settled::Settled;
 use super::{Place, Receipts};
 use crate::broker::Progress;
 use crate::consumers::{Consumer, Receipt};
+use crate::killpoint::{self, Point};
 use crate::store::{Awaited, GivenUp, Missed, Places, Stretch};
 
 /// How far one consumer was followed.
@@ -225,7 +226,9 @@ impl Receipts {
         if let Some(first) = found.missed.first() {
             let (count, reason) = (found.missed.len(), &first.reason);
             tracing::warn!(count, reason, id = %first.id, "messages without a receipt: sending them again to this consumer");
+            killpoint::reached_by(Point::ResendDecided, count);
             self.parts.store.send_again(&found.missed).await?;
+            killpoint::reached_by(Point::ResendRecorded, count);
         }
         Ok(())
     }

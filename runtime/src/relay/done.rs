@@ -8,6 +8,7 @@ use bytes::Bytes;
 use crate::broker;
 use crate::consumers::Tracked;
 use crate::doorbell::Sleep;
+use crate::killpoint::{self, Point};
 use crate::store::Error;
 use crate::window::{Admitted, Ask, Holds, Mark, Reading};
 
@@ -73,6 +74,7 @@ impl Relay {
             Admitted::Unusable if self.attention == Attention::LastLook => {}
             Admitted::Unusable => self.awake(),
             Admitted::News(news) => {
+                killpoint::reached_by(Point::Claimed, news);
                 match news {
                     0 => self.pace.nothing(now),
                     _ => self.pace.rows(news, now),
@@ -120,6 +122,7 @@ impl Relay {
             self.mark_at = Some(Instant::now());
             return;
         };
+        killpoint::reached_by(Point::Marked, usize::try_from(touched).unwrap_or(usize::MAX));
         if touched == 0 && !marks.is_empty() && self.verified.take() != Some(version) {
             // Nothing at all: who must have messages may have changed. That is read again first.
             self.window.return_marks(marks);
@@ -150,6 +153,7 @@ impl Relay {
             self.window.unsettled(seq);
             return;
         };
+        killpoint::reached_by(Point::Buried, usize::from(is_dead));
         if let Some(key) = parked.filter(|_| is_dead) {
             self.burials += 1;
             let mut holds = self.window.holds().clone();
