@@ -30,5 +30,6 @@ mod docs;
 mod foreign;
 mod hostile;
 mod inbox;
+mod instances;
 mod schema;
 mod stories;

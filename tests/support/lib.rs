@@ -10,6 +10,7 @@ pub mod stream;
 
 pub mod process;
 pub mod wait;
+pub mod wire;
 
 pub mod plugins;
 pub mod scratch;
