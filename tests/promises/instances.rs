@@ -9,7 +9,7 @@ use std::time::Duration;
 use avouch_tests::wait::{secs, until};
 
 use self::books::{Published, balance, keep};
-use self::fleet::Fleet;
+use self::fleet::{Fleet, Member};
 use crate::crash::{Producers, sent_more};
 use crate::ground::{random, rounds};
 
@@ -90,10 +90,7 @@ async fn owner_that_is_cut_off_is_replaced_and_disturbs_nothing_when_it_is_back(
         match cut {
             "postgres" => one.postgres.cut(),
             "nats" => one.nats.cut(),
-            "both" => {
-                one.postgres.cut();
-                one.nats.cut();
-            }
+            "both" => one.cut_off(),
             _ => one.avouch.pause(),
         }
         if cut == "nats" {
@@ -103,9 +100,7 @@ async fn owner_that_is_cut_off_is_replaced_and_disturbs_nothing_when_it_is_back(
             fleet.owns_nothing(&one.name).await;
             sent_more(&fleet.ground, 200).await;
         }
-        one.avouch.resume();
-        one.postgres.mend();
-        one.nats.mend();
+        one.recover();
         fleet.shared_fairly(2).await;
     }
     producers.stop().await;
@@ -123,31 +118,26 @@ async fn whatever_happens_to_instances_nothing_is_lost_reordered_or_marked_by_a_
     let producers = Producers::start(fleet.ground.database.url());
     for _ in 0..rounds("AVOUCH_TEST_INSTANCE_ROUNDS", 8) {
         let which = usize::try_from(random(u64::try_from(fleet.members.len()).expect("is small"))).expect("is small");
-        match random(8) {
+        match random(9) {
             0 | 1 if fleet.members.len() < 4 => fleet.joins().await,
             2 if fleet.members.len() > 1 => fleet.dies(which),
             3 if fleet.members.len() > 1 => {
                 // Whoever is cut off or frozen cannot say goodbye.
-                recover(&fleet.members[which]);
+                fleet.members[which].recover();
                 fleet.leaves(which).await;
             }
             4 => fleet.members[which].postgres.cut(),
             5 => fleet.members[which].nats.cut(),
-            6 => fleet.members[which].avouch.pause(),
-            _ => fleet.members.iter().for_each(recover),
+            6 => fleet.members[which].cut_off(),
+            7 => fleet.members[which].avouch.pause(),
+            _ => fleet.members.iter().for_each(Member::recover),
         }
         tokio::time::sleep(Duration::from_millis(random(1_500))).await;
     }
-    fleet.members.iter().for_each(recover);
+    fleet.members.iter().for_each(Member::recover);
     fleet.shared_fairly(fleet.members.len()).await;
     sent_more(&fleet.ground, 100).await;
     producers.stop().await;
     fleet.ground.drained().await;
     balance(&fleet.ground).await;
-}
-
-fn recover(member: &fleet::Member) {
-    member.avouch.resume();
-    member.postgres.mend();
-    member.nats.mend();
 }

@@ -8,6 +8,7 @@ pub mod web;
 pub mod database;
 pub mod stream;
 
+pub mod namespace;
 pub mod process;
 pub mod wait;
 pub mod wire;

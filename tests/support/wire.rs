@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 
 const CHUNK_BYTES: usize = 64 << 10;
 
-/// From a port of its own on loopback to one of a server. Its connections end when it is dropped.
+/// From a port of its own to one of a server. Its connections end when it is dropped.
 #[derive(Debug)]
 pub struct Wire {
     port: u16,
@@ -21,7 +21,12 @@ pub struct Wire {
 impl Wire {
     /// To this port on loopback.
     pub async fn to(server: u16) -> Wire {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("loopback has a free port");
+        Wire::from("127.0.0.1", server).await
+    }
+
+    /// From a port on this address of the machine, to this one on loopback.
+    pub async fn from(here: &str, server: u16) -> Wire {
+        let listener = TcpListener::bind((here, 0)).await.expect("the address is this machine's, and has a free port");
         let port = listener.local_addr().expect("it is bound").port();
         let (is_cut, watched) = watch::channel(false);
         let accepting = tokio::spawn(async move {

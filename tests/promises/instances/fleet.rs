@@ -1,16 +1,17 @@
-//! Several runtimes on one database and one stream, each with wires of its own to the servers.
+//! Several runtimes on one database and one stream, each with wires of its own to the servers; with `AVOUCH_TEST_NAMESPACES=1`, which
+//! needs root, each in a network namespace of its own.
 
 use avouch_tests::database::SHARDS;
+use avouch_tests::namespace::Namespace;
 use avouch_tests::process::Avouch;
 use avouch_tests::servers::shared;
 use avouch_tests::wait::{secs, until};
 use avouch_tests::wire::Wire;
 
-use crate::ground::Ground;
+use crate::ground::{Ground, rounds};
 
 /// Short leases; nothing is sent twice because an answer took its time.
-const SETTINGS: &str =
-    "[shards]\nlease_ms = 900\n[relay]\nretry_max_ms = 200\nack_timeout_ms = 60000\n[nats]\nping_interval_ms = 60000\n";
+const SETTINGS: &str = "[shards]\nlease_ms = 900\n[relay]\nretry_max_ms = 200\nack_timeout_ms = 60000\n";
 
 /// A runtime and its wires.
 pub struct Member {
@@ -18,6 +19,30 @@ pub struct Member {
     pub avouch: Avouch,
     pub postgres: Wire,
     pub nats: Wire,
+    cable: Option<Namespace>,
+}
+
+impl Member {
+    /// Nothing arrives at it or leaves it.
+    pub fn cut_off(&self) {
+        match &self.cable {
+            Some(cable) => cable.cut(),
+            None => {
+                self.postgres.cut();
+                self.nats.cut();
+            }
+        }
+    }
+
+    /// Whatever was done to it is over.
+    pub fn recover(&self) {
+        self.avouch.resume();
+        self.postgres.mend();
+        self.nats.mend();
+        if let Some(cable) = &self.cable {
+            cable.mend();
+        }
+    }
 }
 
 /// What they share, and who they are.
@@ -37,15 +62,22 @@ impl Fleet {
     pub async fn joins(&mut self) {
         self.joined += 1;
         let name = format!("r{}", self.joined);
+        let cable = (rounds("AVOUCH_TEST_NAMESPACES", 0) > 0).then(Namespace::new);
+        let here = cable.as_ref().map_or("127.0.0.1", Namespace::here);
         let (postgres, nats) = (shared().postgres.port(), shared().nats.port());
-        let wires = (Wire::to(postgres).await, Wire::to(nats).await);
-        let config = self.ground.config("").replace(&format!(":{postgres}/"), &format!(":{}/", wires.0.port()));
-        let nats_url = format!("[nats]\nurl = \"nats://127.0.0.1:{}\"\n", wires.1.port());
-        let config = config.replace(&format!("[nats]\nurl = \"{}\"\n", self.ground.nats_url), "");
-        let settings = SETTINGS.replace("[nats]\n", &nats_url);
-        let avouch = Avouch::run(&format!("instance_name = \"{name}\"\n{settings}{config}")).await;
+        let wires = (Wire::from(here, postgres).await, Wire::from(here, nats).await);
+        let config = format!(
+            "instance_name = \"{name}\"\n{}[source.main.tls]\nmode = \"disable\"\n{SETTINGS}",
+            self.ground.config("").replace("[nats]\n", "[nats]\nping_interval_ms = 60000\n")
+        );
+        let config = config.replace(&format!("127.0.0.1:{postgres}"), &format!("{here}:{}", wires.0.port()));
+        let config = config.replace(&format!("127.0.0.1:{nats}"), &format!("{here}:{}", wires.1.port()));
+        let avouch = match &cable {
+            Some(cable) => Avouch::run_in(&config, cable).await,
+            None => Avouch::run(&config).await,
+        };
         avouch.wait_for_log("avouch runs", secs(30)).await;
-        self.members.push(Member { name, avouch, postgres: wires.0, nats: wires.1 });
+        self.members.push(Member { name, avouch, postgres: wires.0, nats: wires.1, cable });
     }
 
     /// One says goodbye.
