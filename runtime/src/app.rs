@@ -96,7 +96,7 @@ async fn start_source(
     let streams: Vec<_> =
         config.streams().iter().map(|(name, c)| broker.stream(name, c, config.consumers_of(name))).collect();
     let (progress, watched) = watch::channel(Progress::default());
-    let (shards, ownership) = Shards::new(&config.shards, &instance, Arc::clone(&store), watched);
+    let (shards, ownership) = Shards::new(&config.shards, &instance, Arc::clone(&store), watched, doorbell.shards());
     let parts = upkeep::Parts {
         store: Arc::clone(&store),
         streams: streams.clone(),

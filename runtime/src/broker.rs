@@ -24,6 +24,7 @@ use self::login::{options, servers};
 pub use self::records::Records;
 pub use self::service::{Request, Service};
 pub use self::streams::Stream;
+use crate::killpoint::{self, Point};
 use crate::lifecycle::{Answer, read_answer};
 use crate::message::Message;
 use crate::secret::Secret;
@@ -253,7 +254,9 @@ impl Broker {
                 Refusal::Permanent(format!("subject {subject} is invalid: correct the stream's subject_prefix"))
             }
             _ => Refusal::Broker(crate::store::full_text(&e)),
-        })
+        })?;
+        killpoint::reached_after(Point::BytesSent, self.client.flush()).await;
+        Ok(())
     }
 }
 

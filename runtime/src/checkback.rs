@@ -24,6 +24,7 @@ use self::decide::{Facts, Move, decide};
 pub use self::settings::{CheckerConfig, Config, OnExhausted};
 use self::settle::{Settled, settle};
 use crate::alarm::{Alarms, Event, Kind};
+use crate::killpoint::{self, Point};
 use crate::lifecycle::Backoff;
 use crate::rules::{Answer, Fault, Message, Rules};
 use crate::store::{Claim, Doubt, Due, Error, Held, LogLine, Store};
@@ -272,6 +273,7 @@ impl Checkback {
         let moved = decide(verdict, facts, &self.config, checker);
         self.answered_at.get_or_insert(now);
         self.answers.push((claim, moved));
+        killpoint::reached(Point::Decided);
     }
 
     /// Writes down what was answered, one statement for each kind.

@@ -12,8 +12,8 @@ use figment::providers::{Env, Format, Toml};
 use serde::Deserialize;
 
 use crate::{
-    alarm, broker, checkback, control, doorbell, exporter, inbox, logs, receipts, recovery, relay, rules, shards,
-    store, topics, upkeep,
+    alarm, broker, checkback, control, doorbell, exporter, inbox, killpoint, logs, receipts, recovery, relay, rules,
+    shards, store, topics, upkeep,
 };
 
 /// Everything that can be configured.
@@ -128,7 +128,9 @@ impl Config {
         }
         let variables = Env::prefixed("AVOUCH_")
             .ignore(NOT_SETTINGS)
-            .filter(|name| !is_of_kubernetes(name.as_str()) && !is_of_an_alarm(name.as_str()))
+            .filter(|name| {
+                !is_of_kubernetes(name.as_str()) && !is_of_an_alarm(name.as_str()) && !is_of_a_test(name.as_str())
+            })
             .split("__");
         Self::from_figment(figment.merge(variables), file)
     }
@@ -221,6 +223,11 @@ fn is_of_kubernetes(name: &str) -> bool {
 fn is_of_an_alarm(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     name.starts_with("alarm_") && !name.starts_with("alarm__")
+}
+
+/// Where a debug build is to die.
+fn is_of_a_test(name: &str) -> bool {
+    cfg!(debug_assertions) && name.eq_ignore_ascii_case(killpoint::VARIABLE)
 }
 
 /// One fault: where it stands, what it is.

@@ -74,6 +74,7 @@ pub struct Doorbell {
 #[derive(Default)]
 struct Bell {
     deployments: watch::Sender<u64>,
+    shards: watch::Sender<u64>,
     rung: Notify,
     rows: AtomicBool,
     rescan: AtomicBool,
@@ -98,6 +99,7 @@ impl Bell {
             "rescan" => self.rescan.store(true, Ordering::Release),
             "holds" => self.holds.store(true, Ordering::Release),
             "deployments" => return self.deployments.send_modify(|n| *n += 1),
+            "shards" => return self.shards.send_modify(|n| *n += 1),
             _ => self.rows.store(true, Ordering::Release),
         }
         self.rung.notify_one();
@@ -120,6 +122,11 @@ impl Doorbell {
     /// Changes whenever somebody deploys a plugin.
     pub fn deployments(&self) -> watch::Receiver<u64> {
         self.bell.deployments.subscribe()
+    }
+
+    /// Changes whenever somebody gives shards back.
+    pub fn shards(&self) -> watch::Receiver<u64> {
+        self.bell.shards.subscribe()
     }
 
     /// Waits until the bell rings; what rang before counts. Losing the future loses nothing.

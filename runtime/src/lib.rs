@@ -2,6 +2,7 @@
 //!
 //! A thin library for the binary `avouch`, the tests and the examples; its Rust API is not a contract.
 
+pub mod killpoint;
 pub mod message;
 
 pub mod consumers;

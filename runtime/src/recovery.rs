@@ -18,6 +18,7 @@ use uuid::Uuid;
 use self::recheck::{Word, recheck};
 use crate::alarm::Alarms;
 use crate::broker::{Refusal, Stream};
+use crate::killpoint::{self, Point};
 use crate::message::Payload;
 use crate::rules::Rules;
 use crate::shards::Ownership;
@@ -155,6 +156,7 @@ impl Recovery {
         }
         if !stored.is_empty() {
             self.store.sent_again(&stored).await?;
+            killpoint::reached_by(Point::ResendMarked, stored.len());
         }
         self.give_up_on(&refused).await?;
         match failure {
@@ -273,7 +275,9 @@ async fn send(streams: &[(Stream, Result<i32, String>)], due: &Due) -> Sent {
         Err(e) => return refused(e.to_string()),
     };
     let subject = stream.redo_subject(&due.name, &message.topic);
-    match stream.publish(subject, headers, payload).await {
+    let published = stream.publish(subject, headers, payload).await;
+    killpoint::reached_by(Point::ResendSent, usize::from(published.is_ok()));
+    match published {
         Ok((seq, _)) => match i64::try_from(seq) {
             Ok(stream_seq) => Sent::Stored(SentAgain {
                 id: message.id,

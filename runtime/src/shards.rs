@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use crate::killpoint::{self, Point};
 use crate::store::{Error, Owned, Report, Share, Store};
 
 /// `[shards]`.
@@ -25,6 +26,9 @@ impl Default for Config {
         Self { lease_ms: 6_000 }
     }
 }
+
+/// The database's clock tells milliseconds, rounded up.
+const JUST_AFTER: Duration = Duration::from_millis(2);
 
 /// What the relay may work on.
 #[derive(Clone, Debug)]
@@ -63,6 +67,8 @@ pub struct Shards {
     lease: Duration,
     store: Arc<Store>,
     progress: watch::Receiver<Progress>,
+    /// Changes whenever somebody gives shards back.
+    freed: watch::Receiver<u64>,
     ownership: watch::Sender<Ownership>,
     leaving: BTreeSet<u16>,
     last: Option<Sample>,
@@ -82,6 +88,7 @@ impl Shards {
         name: &str,
         store: Arc<Store>,
         progress: watch::Receiver<Progress>,
+        freed: watch::Receiver<u64>,
     ) -> (Self, watch::Receiver<Ownership>) {
         let nothing = Ownership { owned: Vec::new(), leaving: Vec::new(), valid_until: Instant::now() };
         let (ownership, receiver) = watch::channel(nothing);
@@ -91,6 +98,7 @@ impl Shards {
             lease: Duration::from_millis(config.lease_ms),
             store,
             progress,
+            freed,
             ownership,
             leaving: BTreeSet::new(),
             last: None,
@@ -103,11 +111,12 @@ impl Shards {
     pub async fn run(mut self, stop: CancellationToken) {
         while !stop.is_cancelled() {
             let next = match self.pass().await {
-                Ok(()) => {
+                Ok(next_end) => {
                     if std::mem::take(&mut self.silent) {
                         tracing::info!("the lease is renewed again");
                     }
-                    self.lease / 3
+                    // A lease that ends before the next beat is one that its owner did not renew in time.
+                    next_end.map_or(self.lease / 3, |end| (end + JUST_AFTER).min(self.lease / 3))
                 }
                 Err(e) => {
                     if !std::mem::replace(&mut self.silent, true) {
@@ -132,6 +141,7 @@ impl Shards {
                 () = stop.cancelled() => {}
                 () = tokio::time::sleep(next) => {}
                 () = busy_again => {}
+                Ok(()) = self.freed.changed() => {}
             }
         }
         if let Err(e) = self.store.leave(self.id).await {
@@ -139,23 +149,28 @@ impl Shards {
         }
     }
 
-    /// One beat: renew, look, take or give.
-    pub async fn pass(&mut self) -> Result<(), Error> {
+    /// One beat: renew, look, take or give. Returns in what time the first lease of another owner ends.
+    pub async fn pass(&mut self) -> Result<Option<Duration>, Error> {
         let beat_at = Instant::now();
         let share = self.store.share(self.id).await?;
         let report = self.report(beat_at, share.last_seq);
         self.store.heartbeat(self.id, &self.name, self.lease, &report).await?;
+        // A lease that had run out may have cost shards before it was renewed: what counts is owned under the new one.
+        let share = self.store.share(self.id).await?;
         let alive = share.alive.max(1);
-        let fair = share.shards.div_ceil(alive);
+        // What is left over goes to the oldest, so that all agree on who has one more.
+        let fair = share.shards / alive + usize::from(share.older < share.shards % alive);
         let mut owned = share.owned.clone();
         if owned.len() < fair && self.store.acquire(self.id, fair - owned.len()).await? > 0 {
+            killpoint::reached(Point::Acquired);
             Share { owned, .. } = self.store.share(self.id).await?;
             tracing::info!(shards = owned.len(), of = share.shards, instances = alive, "took shards");
         }
         let surplus = owned.len().saturating_sub(fair);
         self.leaving = owned.iter().rev().take(surplus).map(|o| o.shard).collect();
         self.tell(owned.clone(), beat_at);
-        self.give_up(owned, beat_at).await
+        self.give_up(owned, beat_at).await?;
+        Ok(share.next_end)
     }
 
     /// Gives up the leaving shards of which the relay has said that they are at rest.

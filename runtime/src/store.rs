@@ -146,6 +146,10 @@ pub struct Share {
     pub shards: usize,
     /// Instances with a lease.
     pub alive: usize,
+    /// Those of them that are older than this one.
+    pub older: usize,
+    /// Until the first lease of another owner ends.
+    pub next_end: Option<Duration>,
     /// The last seq that was handed out.
     pub last_seq: i64,
     /// This instance's shards.
@@ -360,6 +364,8 @@ impl Store {
         Ok(Share {
             shards: usize::try_from(row.get::<_, i64>(0)).unwrap_or(0),
             alive: usize::try_from(row.get::<_, i64>(1)).unwrap_or(0),
+            next_end: row.get::<_, Option<i64>>(6).map(|ms| Duration::from_millis(u64::try_from(ms).unwrap_or(0))),
+            older: usize::try_from(row.get::<_, i64>(5)).unwrap_or(0),
             last_seq: row.get(2),
             owned: owned.collect::<Result<_, Error>>()?,
         })

@@ -15,7 +15,7 @@ use crate::hostile::guest::Guest;
 /// A ground with a shop whose orders tell what happened, and a role for its checker.
 pub struct Shop {
     pub ground: Ground,
-    config: String,
+    pub config: String,
 }
 
 impl Shop {
@@ -66,7 +66,7 @@ impl Shop {
     }
 
     /// Prepares a transaction for each order, with a message for each outcome.
-    async fn prepare(&self, checker: &str, orders: &str) {
+    pub async fn prepare(&self, checker: &str, orders: &str) {
         let sql = format!(
             "do $$ declare t uuid; n int; begin for n in {orders} loop \
                t := avouch.prepare('{checker}', '0 s', n::text); \
@@ -77,7 +77,7 @@ impl Shop {
         self.ground.client.batch_execute(&sql).await.expect("is valid");
     }
 
-    async fn transactions(&self, state: &str) -> i64 {
+    pub async fn transactions(&self, state: &str) -> i64 {
         let sql = "select count(*) from avouch.tx where state = $1";
         self.ground.client.query_one(sql, &[&state]).await.expect("the server runs").get(0)
     }

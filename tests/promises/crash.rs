@@ -13,13 +13,13 @@ use crate::ground::{Ground, random, rounds};
 
 /// Producers that insert one to three rows a transaction until told to stop, each with keys of its own; one transaction in
 /// ten rolls back. A server that goes away ends a transaction one way or the other: the outbox is the truth.
-struct Producers {
+pub struct Producers {
     stop: Arc<AtomicBool>,
     tasks: JoinSet<()>,
 }
 
 impl Producers {
-    fn start(url: &str) -> Self {
+    pub fn start(url: &str) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let mut tasks = JoinSet::new();
         for producer in 0..4 {
@@ -28,7 +28,7 @@ impl Producers {
         Self { stop, tasks }
     }
 
-    async fn stop(mut self) {
+    pub async fn stop(mut self) {
         self.stop.store(true, Ordering::Relaxed);
         while let Some(ended) = self.tasks.join_next().await {
             ended.expect("producers do not panic");
@@ -64,7 +64,7 @@ async fn produce(url: String, producer: u32, stop: Arc<AtomicBool>) {
 }
 
 /// Waits until so many more rows were sent.
-async fn sent_more(ground: &Ground, more: i64) {
+pub async fn sent_more(ground: &Ground, more: i64) {
     let before = ground.count("sent").await;
     until("more rows to be sent", secs(60), async || (ground.count("sent").await >= before + more).then_some(())).await;
 }

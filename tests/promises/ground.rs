@@ -99,9 +99,17 @@ pub async fn drained(client: &Client, limit: Duration) {
 
 /// See [`Ground::balance`].
 pub async fn balance(client: &Client, stream: &[Stored]) {
-    let sql =
-        "select id::text, coalesce(key, ''), payload from avouch.outbox where state in ('ready', 'sent') order by seq";
-    let rows = client.query(sql, &[]).await.expect("the server runs");
+    balance_of(client, stream, "true").await;
+}
+
+/// The same of the rows for which `rows` holds, in SQL.
+pub async fn balance_of(client: &Client, stream: &[Stored], rows: &str) {
+    // What is dead for a consumer was sent before.
+    let sql = format!(
+        "select id::text, coalesce(key, ''), payload from avouch.outbox where ({rows}) \
+         and (state in ('ready', 'sent', 'consumed') or state = 'dead' and sent_at is not null) order by seq"
+    );
+    let rows = client.query(&sql, &[]).await.expect("the server runs");
     let mut wanted: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for row in &rows {
         wanted.entry(row.get(1)).or_default().push(row.get(0));

@@ -85,6 +85,26 @@ async fn former_owners_marks_touch_no_row() {
 }
 
 #[tokio::test]
+async fn owner_whose_late_renewal_is_under_way_keeps_its_shards() {
+    let ground = Ground::new().await;
+    let store =
+        Store::new(&Config::of(Secret::new(ground.database.url())), "test", Plans::Fixed).expect("the url is valid");
+    let (late, other) = (Uuid::now_v7(), Uuid::now_v7());
+    let long = Duration::from_secs(60);
+    store.heartbeat(late, "late", Duration::ZERO, &Report::default()).await.expect("the server runs");
+    assert_eq!(store.acquire(late, 100).await.expect("the server runs"), u64::from(SHARDS));
+    store.heartbeat(other, "other", long, &Report::default()).await.expect("the server runs");
+    let mut renewing = ground.database.client().await;
+    let renewal = renewing.transaction().await.expect("the server runs");
+    let renew = "update avouch.instance set lease_until = clock_timestamp() + interval '1 minute' where id = $1";
+    renewal.execute(renew, &[&late]).await.expect("is valid");
+    assert_eq!(store.acquire(other, 100).await.expect("the server runs"), 0, "it may be committed at any moment");
+    renewal.commit().await.expect("the server runs");
+    assert_eq!(store.acquire(other, 100).await.expect("the server runs"), 0, "it is renewed");
+    assert_eq!(store.share(late).await.expect("the server runs").owned.len(), usize::from(SHARDS));
+}
+
+#[tokio::test]
 async fn frozen_owner_that_wakes_up_after_its_lease_disturbs_nothing() {
     let ground = Ground::new().await;
     let first = ground.runtime(QUICK).await;

@@ -8,8 +8,10 @@ pub mod web;
 pub mod database;
 pub mod stream;
 
+pub mod namespace;
 pub mod process;
 pub mod wait;
+pub mod wire;
 
 pub mod plugins;
 pub mod scratch;

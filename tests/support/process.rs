@@ -9,6 +9,7 @@ use avouch_runtime::dev::log::Log;
 use avouch_runtime::dev::process::{Error, Launch, Process};
 use nix::sys::signal::Signal;
 
+use crate::namespace::Namespace;
 use crate::scratch;
 use crate::wait::until;
 
@@ -16,7 +17,10 @@ use crate::wait::until;
 #[derive(Debug)]
 pub struct Avouch {
     process: Option<Process>,
+    /// What starts it, if it does not start by itself.
+    before: Vec<String>,
     args: Vec<String>,
+    env: Vec<(String, String)>,
     log: PathBuf,
     dir: PathBuf,
     janitor: Option<Child>,
@@ -25,21 +29,32 @@ pub struct Avouch {
 impl Avouch {
     /// Starts `avouch run --config <a file with this text>`.
     pub async fn run(config: &str) -> Avouch {
-        let dir = scratch::dir("avouch");
-        let file = dir.join("avouch.toml");
-        std::fs::write(&file, config).unwrap_or_else(|error| panic!("cannot write {}: {error}", file.display()));
-        let args = ["run", "--config", file.to_str().expect("the target directory has a UTF-8 name")];
-        Avouch::start_in(dir, args.map(str::to_owned).to_vec()).await
+        Avouch::run_with(config, &[]).await
+    }
+
+    /// The same in this network namespace.
+    pub async fn run_in(config: &str, namespace: &Namespace) -> Avouch {
+        let (dir, args) = configured(config);
+        Avouch::start_in(dir, args, &[], &["ip", "netns", "exec", namespace.name()]).await
+    }
+
+    /// The same with these variables, which are all that begin with `AVOUCH_`.
+    pub async fn run_with(config: &str, env: &[(&str, &str)]) -> Avouch {
+        let (dir, args) = configured(config);
+        Avouch::start_in(dir, args, env, &[]).await
     }
 
     /// Starts `avouch` with these arguments.
     pub async fn start(args: &[&str]) -> Avouch {
         let args = args.iter().map(|&arg| arg.to_owned()).collect();
-        Avouch::start_in(scratch::dir("avouch"), args).await
+        Avouch::start_in(scratch::dir("avouch"), args, &[], &[]).await
     }
 
-    async fn start_in(dir: PathBuf, args: Vec<String>) -> Avouch {
-        let mut avouch = Avouch { process: None, args, log: dir.join("avouch.log"), dir, janitor: None };
+    async fn start_in(dir: PathBuf, args: Vec<String>, env: &[(&str, &str)], before: &[&str]) -> Avouch {
+        let log = dir.join("avouch.log");
+        let before = before.iter().map(|&word| word.to_owned()).collect();
+        let mut avouch = Avouch { process: None, before, args, env: Vec::new(), log, dir, janitor: None };
+        avouch.set_env(env);
         avouch.start_again().await;
         avouch.janitor = Some(scratch::remove_at_end(avouch.pid(), &[&avouch.dir]));
         avouch
@@ -51,7 +66,7 @@ impl Avouch {
         let launch = Launch {
             // The tests' own variables are no settings of the runtime.
             program: "/usr/bin/env".into(),
-            args: env_args(&self.args),
+            args: env_args(&self.env, &self.before, &self.args),
             dir: self.dir.clone(),
             account: None,
             stop: Signal::SIGTERM,
@@ -59,6 +74,11 @@ impl Avouch {
         };
         let log = expect(Log::claim("avouch", self.log.clone()).await);
         self.process = Some(expect(Process::spawn(launch, log)));
+    }
+
+    /// Other variables, from the next start on.
+    pub fn set_env(&mut self, env: &[(&str, &str)]) {
+        self.env = env.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
     }
 
     /// Its process id.
@@ -141,10 +161,21 @@ pub fn binary() -> PathBuf {
     binary.to_path_buf()
 }
 
-fn env_args(args: &[String]) -> Vec<OsString> {
+/// A directory with this as its configuration, and the arguments that name it.
+fn configured(config: &str) -> (PathBuf, Vec<String>) {
+    let dir = scratch::dir("avouch");
+    let file = dir.join("avouch.toml");
+    std::fs::write(&file, config).unwrap_or_else(|error| panic!("cannot write {}: {error}", file.display()));
+    let args = ["run", "--config", file.to_str().expect("the target directory has a UTF-8 name")];
+    (dir, args.map(str::to_owned).to_vec())
+}
+
+fn env_args(env: &[(String, String)], before: &[String], args: &[String]) -> Vec<OsString> {
     let own = std::env::vars_os().map(|(name, _)| name).filter(|name| name.to_string_lossy().starts_with("AVOUCH_"));
     let unset = own.flat_map(|name| [OsString::from("-u"), name]);
-    unset.chain([binary().into_os_string()]).chain(args.iter().map(Into::into)).collect()
+    let set = env.iter().map(|(name, value)| OsString::from(format!("{name}={value}")));
+    let before = before.iter().map(OsString::from);
+    unset.chain(set).chain(before).chain([binary().into_os_string()]).chain(args.iter().map(Into::into)).collect()
 }
 
 fn expect<T>(result: Result<T, Error>) -> T {

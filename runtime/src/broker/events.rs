@@ -70,6 +70,9 @@ const MAX_AGE: Duration = Duration::from_secs(72 * 3600);
 const MAX_BYTES: i64 = 1 << 30;
 /// Read and not yet acknowledged.
 const IN_FLIGHT_MAX: i64 = 50_000;
+/// The reason of a termination that is the broker's own: a message that was delivered is expired, purged or deleted. No consumer
+/// has said anything; it is lost, and found to be. (nats-server calls it so in `ackTermUnackedLimitsReason`.)
+const REMOVED: &str = "Unacknowledged message was deleted";
 /// What a consumer says when it terminates a message.
 const REASON_CHARS_MAX: usize = 1_000;
 /// What is not applied after this is read again; what a reader that died has not applied, its successor reads at once.
@@ -247,6 +250,9 @@ fn read(message: &Message) -> Option<AckEvent> {
         () => return None,
     };
     let told: Told = serde_json::from_slice(&message.payload).ok()?;
+    if fate == Fate::Terminated && told.reason == REMOVED {
+        return None;
+    }
     // Postgres's text holds everything but NUL, and people read it.
     let reason: String = told.reason.chars().filter(|c| *c != '\0').take(REASON_CHARS_MAX).collect();
     let why = match (fate, reason.is_empty()) {

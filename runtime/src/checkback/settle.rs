@@ -5,6 +5,7 @@ use std::hash::{BuildHasher as _, RandomState};
 use uuid::Uuid;
 
 use super::decide::Move;
+use crate::killpoint::{self, Point};
 use crate::store::{Claim, Error, LogLine, Parked, Postponed, Store};
 
 /// What came of settling a batch.
@@ -38,6 +39,7 @@ pub async fn settle(store: &Store, batch: Vec<(Claim, Move)>, log: &[LogLine], r
             let (ids, reasons): (Vec<Uuid>, Vec<Option<String>>) = decided.into_iter().unzip();
             if !ids.is_empty() {
                 let moved = store.settle(outcome, &ids, &reasons).await?.len();
+                killpoint::reached_by(Point::Committed, moved);
                 if moved < ids.len() {
                     tracing::debug!(
                         outcome,

@@ -10,6 +10,7 @@ use super::look::MARKS_LATE;
 use super::{READS_IN_A_ROUND, Receipts};
 use crate::broker::{AckEvent, Fate};
 use crate::consumers::Receipt;
+use crate::killpoint::{self, Point};
 use crate::store::GivenUp;
 
 /// An event whose message is not found yet: its mark may be on its way.
@@ -46,6 +47,7 @@ impl Receipts {
             let (batch, events) = self.parts.events.next(self.config.rows_max as usize, within).await?;
             let now = Instant::now();
             let late: Vec<Late> = events.into_iter().filter_map(|event| self.late(batch, event, now)).collect();
+            killpoint::reached_by(Point::ReceiptSeen, late.len());
             self.late.extend(late);
         }
         self.apply_events().await

@@ -10,6 +10,7 @@ use super::{Place, Receipts};
 use crate::alarm::{Event, Kind};
 use crate::broker::Progress;
 use crate::consumers::{Consumer, Receipt};
+use crate::killpoint::{self, Point};
 use crate::store::{Awaited, GivenUp, Missed, Places, Stretch};
 
 /// How far one consumer was followed.
@@ -226,7 +227,9 @@ impl Receipts {
         if let Some(first) = found.missed.first() {
             let (count, reason) = (found.missed.len(), &first.reason);
             tracing::warn!(count, reason, id = %first.id, "messages without a receipt: sending them again to this consumer");
+            killpoint::reached_by(Point::ResendDecided, count);
             self.parts.store.send_again(&found.missed).await?;
+            killpoint::reached_by(Point::ResendRecorded, count);
         }
         if let Some(first) = found.missed.iter().find(|m| !m.counts) {
             let count = found.missed.iter().filter(|m| !m.counts).count();

@@ -10,6 +10,7 @@ use crate::broker;
 use crate::consumers::Tracked;
 use crate::doorbell::Sleep;
 use crate::incarnation::Seen;
+use crate::killpoint::{self, Point};
 use crate::store::{Error, Owned};
 use crate::window::{Admitted, Ask, Holds, Mark, Reading};
 
@@ -80,6 +81,7 @@ impl Relay {
             Admitted::Unusable => self.awake(),
             Admitted::WentBack => self.database_went_back(),
             Admitted::News(news) => {
+                killpoint::reached_by(Point::Claimed, news);
                 match news {
                     0 => self.pace.nothing(now),
                     _ => self.pace.rows(news, now),
@@ -127,6 +129,7 @@ impl Relay {
             self.mark_at = Some(Instant::now());
             return;
         };
+        killpoint::reached_by(Point::Marked, usize::try_from(touched).unwrap_or(usize::MAX));
         if touched == 0 && !marks.is_empty() && self.verified.take() != Some(version) {
             // Nothing at all: who must have messages may have changed. That is read again first.
             self.window.return_marks(marks);
@@ -157,6 +160,7 @@ impl Relay {
             self.window.unsettled(seq);
             return;
         };
+        killpoint::reached_by(Point::Buried, usize::from(is_dead));
         if let Some(key) = parked.filter(|_| is_dead) {
             self.burials += 1;
             let mut holds = self.window.holds().clone();

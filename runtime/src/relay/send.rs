@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::{Done, FETCHES_MAX, IN_PROCESS_WAIT, MARK_GATHER, Relay, SEND_BURST};
 use crate::broker::{Refusal, Reply};
+use crate::killpoint::{self, Point};
 use crate::lifecycle::Answer;
 use crate::message::Payload;
 use crate::store::Owned;
@@ -118,6 +119,7 @@ impl Relay {
             self.trouble(stream, &why);
             return;
         }
+        killpoint::reached(Point::AckReceived);
         self.gate_succeeded(stream);
         if duplicate {
             self.look_at_what_is_held(seq, stream, stream_seq);

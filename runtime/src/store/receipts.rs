@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::{Error, Store};
 use crate::consumers::{Consumer, Receipt, Tracked};
+use crate::killpoint::{self, Point};
 
 /// A part of a stream's incarnation: above `after`, up to `to`.
 #[derive(Clone, Copy, Debug)]
@@ -139,7 +140,8 @@ impl Store {
             by_consumer.entry(*consumer).or_default().push(*id);
         }
         for (consumer, ids) in by_consumer {
-            self.receipts.execute(include_str!("receive.sql"), &[&ids, &consumer]).await?;
+            let received = self.receipts.execute(include_str!("receive.sql"), &[&ids, &consumer]).await?;
+            killpoint::reached_by(Point::ReceiptRecorded, usize::try_from(received).unwrap_or(usize::MAX));
         }
         Ok(())
     }
@@ -157,6 +159,7 @@ impl Store {
                 self.receipts.query(include_str!("give_up_on.sql"), &[&ids, &consumer, &reasons, &recovery]).await?;
             let dead = |r: &Row| Dead { id: r.get(0), consumer: r.get(1), topic: r.get(2), reason: r.get(3) };
             all.extend(rows.iter().map(dead));
+            killpoint::reached_by(Point::GivenUp, rows.len());
         }
         Ok(all)
     }

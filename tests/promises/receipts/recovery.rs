@@ -96,6 +96,22 @@ async fn purged_stream_is_sent_again_to_the_consumers_that_lack_it_and_kills_not
 }
 
 #[tokio::test]
+async fn message_that_is_removed_while_its_consumer_has_it_is_sent_again_and_not_dead() {
+    let followed = Followed::start(ACK).await;
+    let id = followed.relayed.insert("orders.created", "1", "{}").await;
+    let delivered = followed.next("billing").await;
+    let stream = followed.relayed.jetstream.get_stream(&followed.relayed.names.stream).await.expect("it was made");
+    let place = delivered.info().expect("it has one").stream_sequence;
+    // The broker reports that as a termination, by nobody.
+    stream.delete_message(place).await.expect("is allowed");
+    let again = followed.next("billing").await;
+    let generation = again.headers.as_ref().and_then(|h| h.get("Avouch-Generation")).map(ToString::to_string);
+    assert_eq!(generation, Some("1".into()));
+    again.ack().await.expect("it is sent");
+    followed.relayed.in_state(id, "consumed").await;
+}
+
+#[tokio::test]
 async fn deleted_durable_is_made_again_at_the_first_message_that_waits_for_it() {
     let followed = Followed::start(ACK).await;
     followed.durable("billing").await;
