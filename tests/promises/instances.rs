@@ -108,6 +108,40 @@ async fn owner_that_is_cut_off_is_replaced_and_disturbs_nothing_when_it_is_back(
     balance(&fleet.ground).await;
 }
 
+#[tokio::test]
+async fn mark_that_arrives_after_a_change_of_owner_touches_nothing() {
+    let mut fleet = Fleet::new().await;
+    keep(&fleet.ground.client).await;
+    fleet.joins().await;
+    fleet.joins().await;
+    fleet.shared_fairly(2).await;
+    let (ground, first, second) = (&fleet.ground, &fleet.members[0], &fleet.members[1]);
+    // The other one takes over what it cannot send, so that it stays ready.
+    second.nats.cut();
+    ground.insert("orders", 400, 0, 20_000).await;
+    sent_more(ground, 100).await;
+    first.postgres.cut();
+    until("the stream to hold what is not marked", secs(30), async || {
+        let stream = ground.jetstream.get_stream(&ground.names.stream).await.ok()?;
+        let stored = i64::try_from(stream.cached_info().state.messages).ok()?;
+        (stored > ground.count("sent").await).then_some(())
+    })
+    .await;
+    fleet.owns_nothing(&first.name).await;
+    first.postgres.mend();
+    // It is back, and what it had said before is heard. (It gets no shards: what the other one has in flight is not answered.)
+    let heard = "select exists (select from avouch.instance where name = $1 and lease_until > clock_timestamp()) \
+                 and not exists (select from pg_stat_activity where application_name = 'avouch ' || $1 and state = 'active')";
+    until("it to be back", secs(30), async || {
+        ground.client.query_one(heard, &[&first.name]).await.ok()?.get::<_, bool>(0).then_some(())
+    })
+    .await;
+    assert!(ground.count("ready").await > 0, "the load is too small");
+    second.nats.mend();
+    ground.drained().await;
+    balance(ground).await;
+}
+
 /// `AVOUCH_TEST_INSTANCE_ROUNDS` for longer.
 #[tokio::test]
 async fn whatever_happens_to_instances_nothing_is_lost_reordered_or_marked_by_a_former_owner() {

@@ -24,7 +24,7 @@ const AT_A_TIME: usize = 4;
 const SETTINGS: &str = "claim_ms = 2000\nsettle_rows_max = 5\n\
     [relay]\nread_rows_max = 8\nmark_rows_max = 7\nin_flight_max = 16\nretry_max_ms = 200\n\
     [shards]\nlease_ms = 500\n[upkeep]\nevery_ms = 200\n\
-    [receipts]\nevery_ms = 100\ngrace_ms = 200\nrows_max = 8\n[recovery]\nevery_ms = 50\nrows_max = 5\n\
+    [receipts]\nevery_ms = 100\ngrace_ms = 500\nrows_max = 8\n[recovery]\nevery_ms = 50\nrows_max = 5\n\
     [consumer.billing]\ntopics = [\"orders.>\", \"doomed.>\"]\nack_wait_ms = 500\ndeadline_ms = 500\ngenerations_max = 1000\n\
     [consumer.stock]\ntopics = [\"lost.>\"]\nack_wait_ms = 500\ndeadline_ms = 500\ngenerations_max = 1000\n";
 
