@@ -17,6 +17,7 @@ use crate::wait::until;
 pub struct Avouch {
     process: Option<Process>,
     args: Vec<String>,
+    variables: Vec<(String, String)>,
     log: PathBuf,
     dir: PathBuf,
     janitor: Option<Child>,
@@ -25,21 +26,26 @@ pub struct Avouch {
 impl Avouch {
     /// Starts `avouch run --config <a file with this text>`.
     pub async fn run(config: &str) -> Avouch {
+        Avouch::run_with(config, &[]).await
+    }
+
+    /// The same with these environment variables.
+    pub async fn run_with(config: &str, variables: &[(String, String)]) -> Avouch {
         let dir = scratch::dir("avouch");
         let file = dir.join("avouch.toml");
         std::fs::write(&file, config).unwrap_or_else(|error| panic!("cannot write {}: {error}", file.display()));
         let args = ["run", "--config", file.to_str().expect("the target directory has a UTF-8 name")];
-        Avouch::start_in(dir, args.map(str::to_owned).to_vec()).await
+        Avouch::start_in(dir, args.map(str::to_owned).to_vec(), variables.to_vec()).await
     }
 
     /// Starts `avouch` with these arguments.
     pub async fn start(args: &[&str]) -> Avouch {
         let args = args.iter().map(|&arg| arg.to_owned()).collect();
-        Avouch::start_in(scratch::dir("avouch"), args).await
+        Avouch::start_in(scratch::dir("avouch"), args, Vec::new()).await
     }
 
-    async fn start_in(dir: PathBuf, args: Vec<String>) -> Avouch {
-        let mut avouch = Avouch { process: None, args, log: dir.join("avouch.log"), dir, janitor: None };
+    async fn start_in(dir: PathBuf, args: Vec<String>, variables: Vec<(String, String)>) -> Avouch {
+        let mut avouch = Avouch { process: None, args, variables, log: dir.join("avouch.log"), dir, janitor: None };
         avouch.start_again().await;
         avouch.janitor = Some(scratch::remove_at_end(avouch.pid(), &[&avouch.dir]));
         avouch
@@ -51,7 +57,7 @@ impl Avouch {
         let launch = Launch {
             // The tests' own variables are no settings of the runtime.
             program: "/usr/bin/env".into(),
-            args: env_args(&self.args),
+            args: env_args(&self.args, &self.variables),
             dir: self.dir.clone(),
             account: None,
             stop: Signal::SIGTERM,
@@ -141,10 +147,11 @@ pub fn binary() -> PathBuf {
     binary.to_path_buf()
 }
 
-fn env_args(args: &[String]) -> Vec<OsString> {
+fn env_args(args: &[String], variables: &[(String, String)]) -> Vec<OsString> {
     let own = std::env::vars_os().map(|(name, _)| name).filter(|name| name.to_string_lossy().starts_with("AVOUCH_"));
     let unset = own.flat_map(|name| [OsString::from("-u"), name]);
-    unset.chain([binary().into_os_string()]).chain(args.iter().map(Into::into)).collect()
+    let set = variables.iter().map(|(name, value)| OsString::from(format!("{name}={value}")));
+    unset.chain(set).chain([binary().into_os_string()]).chain(args.iter().map(Into::into)).collect()
 }
 
 fn expect<T>(result: Result<T, Error>) -> T {
