@@ -40,7 +40,7 @@ test: ## everything, on real servers
 	cargo test --workspace
 
 chaos: ## random faults under load, then balanced books; CHAOS_SECONDS and CHAOS_SEED choose how long and which
-	@.ci/setup
+	@.ci/setup chaos
 	cargo build -q -p avouch-runtime
 	@$(MAKE) --no-print-directory guests
 	cargo run -q -p avouch-tests --bin avouch-chaos

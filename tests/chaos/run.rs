@@ -28,7 +28,11 @@ pub async fn run(settings: &Settings) -> anyhow::Result<Colour> {
     println!("seed {}, {} s, {} messages a second", settings.seed, settings.run.as_secs(), settings.rate_per_s);
     let stage = Arc::new(Stage::set().await?);
     let began = Instant::now();
-    let (facts, applied) = facts(settings, &stage, &dir, began).await?;
+    let ran = facts(settings, &stage, &dir, began).await;
+    if ran.is_err() {
+        keep_logs(&stage, &dir).await.context("the logs cannot be kept")?;
+    }
+    let (facts, applied) = ran?;
     let violations = check(&facts);
     let sprung = stage.lanes().iter().map(crate::proxy::Proxy::sprung).sum();
     let notes = stage.notes.lock().expect("nobody panics with the notes").clone();

@@ -34,8 +34,8 @@ pub struct Lanes {
 /// One of them.
 enum Consumer {
     Plain(Ledger),
-    Once(once::Once),
-    Gate(gate::Gate),
+    Once(Box<once::Once>),
+    Gate(Box<gate::Gate>),
 }
 
 /// All three, until they are dropped.
@@ -44,8 +44,8 @@ pub async fn start(lanes: &Lanes, ledger: &Ledger) -> anyhow::Result<JoinSet<()>
     let mut tasks = JoinSet::new();
     for consumer in [
         Consumer::Plain(ledger.clone()),
-        Consumer::Once(once::Once::new(&lanes.database_url)),
-        Consumer::Gate(gate::Gate::new(nats, ledger.clone())),
+        Consumer::Once(Box::new(once::Once::new(&lanes.database_url))),
+        Consumer::Gate(Box::new(gate::Gate::new(nats, ledger.clone()))),
     ] {
         tasks.spawn(consumer.work(connect(&lanes.nats_url).await?));
     }

@@ -92,7 +92,7 @@ impl Lane<'_> {
     async fn may_pass(&mut self) {
         let (way, is_listener) = (self.way, self.is_listener);
         let blocks = |rule: Option<Way>| rule.is_some_and(|rule| rule == Way::Both || rule == way);
-        let is_open = |v: &Valves| !blocks(v.all) && !(is_listener.load(Ordering::Relaxed) && blocks(v.listeners));
+        let is_open = |v: &Valves| !(blocks(v.all) || is_listener.load(Ordering::Relaxed) && blocks(v.listeners));
         // The sender lives in the rules, which we borrow.
         let delay_ms = self.valves.wait_for(is_open).await.map(|v| v.delay_ms).unwrap_or_default();
         if delay_ms > 0 {

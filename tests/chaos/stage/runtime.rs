@@ -14,8 +14,8 @@ use tokio::time::sleep;
 /// Longer than its grace period and its signing off.
 const STOP_MAX: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(20);
-/// Where Debian puts it.
-const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
+/// Where Debian puts it, below the directory of the machine's kind.
+const FAKETIME: &str = "faketime/libfaketime.so.1";
 /// No clock is moved.
 pub const RIGHT_TIME: &str = "+0";
 
@@ -30,10 +30,10 @@ impl Runtime {
     /// With this configuration; if `clock` is given, that file moves its wall clock.
     pub async fn start(config: &str, clock: Option<&Path>) -> Self {
         let mut variables = vec![("LC_ALL".to_owned(), "C".to_owned())];
-        if let Some(clock) = clock {
+        if let (Some(clock), Some(library)) = (clock, faketime()) {
             // Time that is measured goes on evenly, as when an operator sets a clock.
             variables.extend([
-                ("LD_PRELOAD".to_owned(), FAKETIME.to_owned()),
+                ("LD_PRELOAD".to_owned(), library.display().to_string()),
                 ("FAKETIME_TIMESTAMP_FILE".to_owned(), clock.display().to_string()),
                 ("FAKETIME_NO_CACHE".to_owned(), "1".to_owned()),
                 ("FAKETIME_DONT_FAKE_MONOTONIC".to_owned(), "1".to_owned()),
@@ -98,13 +98,18 @@ impl Runtime {
 
 /// A file that moves a clock, if the library for it is there.
 pub fn clock(dir: &Path) -> anyhow::Result<Option<PathBuf>> {
-    if !Path::new(FAKETIME).is_file() {
+    if faketime().is_none() {
         println!("  ! no clock jumps, for there is no {FAKETIME}: apt-get install faketime");
         return Ok(None);
     }
     let file = dir.join("clock");
     set_clock(&file, RIGHT_TIME)?;
     Ok(Some(file))
+}
+
+fn faketime() -> Option<PathBuf> {
+    let kinds = fs::read_dir("/usr/lib").ok()?;
+    kinds.flatten().map(|kind| kind.path().join(FAKETIME)).find(|file| file.is_file())
 }
 
 /// `+3600s`, `-20s`. Replaced as a whole, for it is read at any moment.
