@@ -1,6 +1,6 @@
 # The short way to everything; `make` alone lists it.
 .DEFAULT_GOAL := help
-.PHONY: help setup guests demo tcc saga dev test bench lint fmt
+.PHONY: help setup guests demo tcc saga dev test chaos bench lint fmt
 
 help: ## lists the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | sort | while IFS="$$(printf '\t')" read -r name text; do \
@@ -38,6 +38,12 @@ test: ## everything, on real servers
 	cargo build -p avouch-runtime -p avouch-example-orders -p avouch-example-tcc -p avouch-example-saga -p avouch-example-consumer
 	@$(MAKE) --no-print-directory guests
 	cargo test --workspace
+
+chaos: ## random faults under load, then balanced books; CHAOS_SECONDS and CHAOS_SEED choose how long and which
+	@.ci/setup chaos
+	cargo build -q -p avouch-runtime
+	@$(MAKE) --no-print-directory guests
+	cargo run -q -p avouch-tests --bin avouch-chaos
 
 bench: ## measures on real servers; BENCH_ONLY and BENCH_SECONDS choose what and how long
 	@.ci/setup
