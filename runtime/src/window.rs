@@ -15,6 +15,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::hash::RandomState;
 use std::time::{Duration, Instant};
 
+use uuid::Uuid;
+
 use self::cursors::Cursors;
 use self::horizon::Horizon;
 pub use self::horizon::Snapshot;
@@ -73,6 +75,8 @@ impl Found {
 /// A read: its rows and the snapshot in which they stood.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reading {
+    /// Which session of the database read it: another one may see another past.
+    pub session: u64,
     /// What was visible.
     pub snapshot: Snapshot,
     /// The time until a delayed row is due.
@@ -97,6 +101,8 @@ pub struct Mark {
     pub shard: u16,
     /// The message's place.
     pub seq: i64,
+    /// The message: after a failover, another one may have its place.
+    pub id: Uuid,
     /// Where the broker keeps it.
     pub stream: i32,
     /// Its sequence there.
@@ -156,8 +162,10 @@ pub struct Window {
     reading: bool,
     /// The read under way was planned before something that makes its rows wrong: they are not admitted.
     read_is_stale: bool,
-    /// Rows that were settled while a read was under way: what it saw of them is old.
-    settled: HashSet<i64>,
+    /// Messages that were settled while a read was under way: what it saw of them is old.
+    settled: HashSet<Uuid>,
+    /// The session of the last read.
+    session: Option<u64>,
 }
 
 impl Window {
@@ -181,6 +189,7 @@ impl Window {
             reading: false,
             read_is_stale: false,
             settled: HashSet::new(),
+            session: None,
         }
     }
 
@@ -202,6 +211,11 @@ impl Window {
     /// How many messages the broker holds and the database does not know of.
     pub fn marks(&self) -> usize {
         self.marks.len()
+    }
+
+    /// True if this message is here. (Another one of the same seq may be, after a failover.)
+    pub fn has(&self, seq: i64, id: Uuid) -> bool {
+        self.slots.get(&seq).is_some_and(|slot| slot.message.id == id)
     }
 
     /// The message with this seq and its feed.

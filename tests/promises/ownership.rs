@@ -66,14 +66,15 @@ async fn former_owners_marks_touch_no_row() {
     store.heartbeat(other, "other", long, &Report::default()).await.expect("the server runs");
     assert_eq!(store.acquire(other, 100).await.expect("the server runs"), u64::from(SHARDS));
     let new = store.share(other).await.expect("the server runs").owned;
-    let row = ground.client.query_one("select shard, seq from avouch.outbox", &[]).await.expect("one row");
+    let row = ground.client.query_one("select shard, seq, id from avouch.outbox", &[]).await.expect("one row");
     let shard = u16::try_from(row.get::<_, i32>(0)).expect("is small");
     let stream = store.stream_id("S", time::OffsetDateTime::UNIX_EPOCH).await.expect("is registered");
-    let marks = [Mark { shard, seq: row.get(1), stream, stream_seq: 1 }];
+    let place = (row.get::<_, i64>(1), row.get::<_, Uuid>(2));
+    let marks = [Mark { shard, seq: place.0, id: place.1, stream, stream_seq: 1 }];
     assert_eq!(store.mark_sent(&old, &marks, (&[None], 0)).await.expect("the server runs"), 0, "the former owner's");
     let old_owned = old.into_iter().find(|o| o.shard == shard).expect("it owned all");
-    assert!(!store.bury(old_owned, row.get(1), "no", true).await.expect("the server runs"));
-    assert!(!store.next_generation(old_owned, row.get(1), 0).await.expect("the server runs"));
+    assert!(!store.bury(old_owned, place, "no", true).await.expect("the server runs"));
+    assert!(!store.next_generation(old_owned, place, 0).await.expect("the server runs"));
     assert_eq!(store.mark_sent(&new, &marks, (&[None], 0)).await.expect("the server runs"), 1, "the owner's");
     assert_eq!(store.mark_sent(&new, &marks, (&[None], 0)).await.expect("the server runs"), 0, "only once");
 }

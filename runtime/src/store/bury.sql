@@ -1,10 +1,10 @@
 -- ready → dead, with its reason; parks the key if the topic says so. Fenced like mark_sent.
--- $1 shard, $2 epoch, $3 seq, $4 reason, $5 whether the key is parked.
+-- $1 shard, $2 epoch, $3 seq, $4 reason, $5 whether the key is parked, $6 id: after a failover another row may have the seq.
 with fence as materialized (
   select s.shard from avouch.shard s where s.shard = $1 and s.epoch = $2 for share
 ), dead as (
   update avouch.outbox o set state = 'dead', reason = $4
-  where o.shard = $1 and o.seq = $3 and o.state = 'ready' and o.not_before is null and exists (select from fence)
+  where o.shard = $1 and o.seq = $3 and o.id = $6 and o.state = 'ready' and o.not_before is null and exists (select from fence)
   returning o.id, o.key
 ), noted as (
   insert into avouch.recovery as r (message_id, consumer, state, reason)

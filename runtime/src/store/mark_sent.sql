@@ -5,7 +5,8 @@
 -- Nothing is marked if who must have a message has changed since the caller learned it: what was marked before a consumer was
 -- made stands before the place where it starts.
 -- $1 shards and $2 epochs side by side; $3 shards, $4 seqs, $5 streams, $6 sequences in the stream, $7 consumers whose receipts
--- it waits for (as int[] is written) side by side; $8 the number of that change.
+-- it waits for (as int[] is written) side by side; $8 the number of that change; $9 ids, beside $3: after a failover another row
+-- may have the seq.
 with fence as materialized (
   select s.shard
   from avouch.shard s
@@ -19,7 +20,7 @@ with fence as materialized (
 )
 update avouch.outbox o
 set state = 'sent', stream = mark.stream, stream_seq = mark.stream_seq, sent_at = clock_timestamp(), awaiting = mark.awaiting::int[]
-from unnest($3::int[], $4::bigint[], $5::int[], $6::bigint[], $7::text[]) as mark (shard, seq, stream, stream_seq, awaiting)
+from unnest($3::int[], $4::bigint[], $5::int[], $6::bigint[], $7::text[], $9::uuid[]) as mark (shard, seq, stream, stream_seq, awaiting, id)
 cross join lateral (
   select q.ctid
   from avouch.outbox q
@@ -27,5 +28,5 @@ cross join lateral (
     and mark.shard = any ((select mine.shards from mine)::int[])
   limit 1
 ) found
-where o.ctid = found.ctid and o.state = 'ready' and (select lazy.setting from lazy) is not null
+where o.ctid = found.ctid and o.id = mark.id and o.state = 'ready' and (select lazy.setting from lazy) is not null
   and (select m.consumers from avouch.meta m) = $8
