@@ -17,6 +17,7 @@ use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt};
 use serde::Deserialize;
 use tokio::sync::watch;
+use uuid::Uuid;
 
 pub use self::durables::{Durable, Progress};
 pub use self::events::{AckEvent, Events, Fate};
@@ -121,6 +122,8 @@ pub struct Reply {
     pub seq: i64,
     /// The generation that was sent.
     pub generation: u32,
+    /// The message: another one may have got its place since, after a failover.
+    pub id: Uuid,
     /// What the broker said.
     pub answer: Answer,
 }
@@ -246,7 +249,7 @@ impl Broker {
     pub async fn publish(&self, subject: &str, message: &Message, payload: Bytes) -> Result<(), Refusal> {
         let bytes = payload.len();
         let headers = message.wire_headers().map_err(|e| Refusal::Permanent(e.to_string()))?;
-        let reply = format!("{}.{}.{}", self.inbox, message.seq, message.generation);
+        let reply = format!("{}.{}.{}.{}", self.inbox, message.seq, message.generation, message.id.simple());
         let sent = self.client.publish_with_reply_and_headers(subject.to_owned(), reply, headers, payload).await;
         sent.map_err(|e| match e.kind() {
             async_nats::PublishErrorKind::MaxPayloadExceeded => Refusal::Permanent(self.too_large(bytes)),
@@ -281,12 +284,14 @@ impl Replies {
 
 fn read_reply(inbox: &str, message: &async_nats::Message) -> Option<Reply> {
     let rest = message.subject.as_str().strip_prefix(inbox)?.strip_prefix('.')?;
-    let (seq, generation) = rest.split_once('.')?;
+    let mut parts = rest.split('.');
+    let (seq, generation, id) = (parts.next()?, parts.next()?, parts.next()?);
     let no_responders = message.status == Some(async_nats::StatusCode::NO_RESPONDERS);
     let payload: &Bytes = &message.payload;
     Some(Reply {
         seq: seq.parse().ok()?,
         generation: generation.parse().ok()?,
+        id: id.parse().ok()?,
         answer: read_answer(no_responders, payload),
     })
 }

@@ -22,8 +22,8 @@ use uuid::Uuid;
 pub use self::checks::{Claim, Doubt, Due, Held, Parked, Postponed};
 use self::connect::{Target, Tls};
 pub use self::inbox::Consumer;
-use self::link::Link;
 pub use self::link::{FIXED_PLANS, Plans};
+use self::link::{Link, Params};
 pub use self::plugins::{Deployment, LogLine};
 pub use self::receipts::{Awaited, Dead, GivenUp, Missed, Places, Stretch, Told};
 pub use self::recoveries::{DeadLetter, Recovery, SentAgain};
@@ -243,7 +243,8 @@ impl Store {
         let snapshot = Snapshot::parse(first.get(6), ahead).map_err(|e| Error::Fatal(e.to_string()))?;
         let due_ms: Option<i32> = first.get(10);
         let next_due = due_ms.map(|ms| Duration::from_millis(u64::try_from(ms).unwrap_or(0)));
-        Ok(Reading { snapshot, next_due, rows: rest.iter().map(read_row).collect::<Result<_, _>>()? })
+        let session = self.reader.sessions();
+        Ok(Reading { session, snapshot, next_due, rows: rest.iter().map(read_row).collect::<Result<_, _>>()? })
     }
 
     /// One message's payload; none if the row is gone.
@@ -276,14 +277,14 @@ impl Store {
         let (mine, epochs) = columns(owned);
         let shards: Vec<i32> = marks.iter().map(|m| i32::from(m.shard)).collect();
         let seqs: Vec<i64> = marks.iter().map(|m| m.seq).collect();
+        let ids: Vec<Uuid> = marks.iter().map(|m| m.id).collect();
         let streams: Vec<i32> = marks.iter().map(|m| m.stream).collect();
         let stream_seqs: Vec<i64> = marks.iter().map(|m| m.stream_seq).collect();
         let awaiting: Vec<Option<&str>> = awaiting.iter().map(Option::as_deref).collect();
         let ids: Vec<Uuid> = marks.iter().map(|m| m.id).collect();
         let sql = include_str!("store/mark_sent.sql");
-        self.marker
-            .execute(sql, &[&mine, &epochs, &shards, &seqs, &streams, &stream_seqs, &awaiting, &ids, &version])
-            .await
+        let place: Params<'_> = &[&mine, &epochs, &shards, &seqs, &streams, &stream_seqs, &awaiting, &ids, &version];
+        self.marker.execute(sql, place).await
     }
 
     /// ready → dead. Returns false if the race was lost.

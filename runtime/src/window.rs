@@ -75,6 +75,8 @@ impl Found {
 /// A read: its rows and the snapshot in which they stood.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reading {
+    /// Which session of the database read it: another one may see another past.
+    pub session: u64,
     /// What was visible.
     pub snapshot: Snapshot,
     /// The time until a delayed row is due.
@@ -101,7 +103,7 @@ pub struct Mark {
     pub shard: u16,
     /// The message's place.
     pub seq: i64,
-    /// The message.
+    /// The message: after a failover, another one may have its place.
     pub id: Uuid,
     /// Where the broker keeps it.
     pub stream: i32,
@@ -162,8 +164,10 @@ pub struct Window {
     reading: bool,
     /// The read under way was planned before something that makes its rows wrong: they are not admitted.
     read_is_stale: bool,
-    /// Rows that were settled while a read was under way: what it saw of them is old.
-    settled: HashSet<i64>,
+    /// Messages that were settled while a read was under way: what it saw of them is old.
+    settled: HashSet<Uuid>,
+    /// The session of the last read.
+    session: Option<u64>,
 }
 
 impl Window {
@@ -187,6 +191,7 @@ impl Window {
             reading: false,
             read_is_stale: false,
             settled: HashSet::new(),
+            session: None,
         }
     }
 
@@ -208,6 +213,11 @@ impl Window {
     /// How many messages the broker holds and the database does not know of.
     pub fn marks(&self) -> usize {
         self.marks.len()
+    }
+
+    /// True if this message is here. (Another one of the same seq may be, after a failover.)
+    pub fn has(&self, seq: i64, id: Uuid) -> bool {
+        self.slots.get(&seq).is_some_and(|slot| slot.message.id == id)
     }
 
     /// The message with this seq and its feed.

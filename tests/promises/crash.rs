@@ -195,6 +195,32 @@ async fn database_killed_in_the_middle_loses_invents_and_reorders_nothing() {
     ground.balance().await;
 }
 
+/// A standby that lacks the latest commits lacks what their sequence gave out too.
+#[tokio::test]
+async fn row_with_the_seq_of_a_lost_one_is_not_taken_for_it() {
+    let nats = OwnNats::start().await;
+    let ground = Ground::with(Database::create().await, nats.url(), jetstream_at(&nats.url()).await).await;
+    let avouch = ground.runtime(&format!("{QUICK}ack_timeout_ms = 300\n")).await;
+    ground.insert("orders", 1, 0, 5).await;
+    ground.drained().await;
+    nats.pause().expect("it runs");
+    ground.insert("orders", 1, 5, 6).await;
+    avouch.wait_for_log("no PubAck within", secs(30)).await;
+    // What is in flight was never there, and others have its place and the one behind.
+    let lose = "with lost as (delete from avouch.outbox where state = 'ready' returning seq, topic, key) \
+                insert into avouch.outbox (seq, topic, key, payload) \
+                select lost.seq + n, lost.topic, lost.key, '0:' || 6 + n from lost cross join generate_series(0, 1) n";
+    assert_eq!(ground.client.execute(lose, &[]).await.expect("the rows are valid"), 2);
+    let fail_over = "select count(pg_terminate_backend(pid)) from pg_stat_activity \
+                     where datname = current_database() and pid <> pg_backend_pid()";
+    ground.client.query_one(fail_over, &[]).await.expect("the server runs");
+    nats.resume().expect("it is paused");
+    ground.drained().await;
+    let payloads: Vec<_> = ground.stream().await.into_iter().map(|m| m.payload).collect();
+    let expected = ["0:0", "0:1", "0:2", "0:3", "0:4", "0:5", "0:6", "0:7"];
+    assert_eq!(payloads, expected, "the lost one was published before it was lost");
+}
+
 #[tokio::test]
 async fn stop_by_sigterm_leaves_nothing_unmarked() {
     let ground = Ground::new().await;

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use uuid::Uuid;
 
 use super::streams::Opening;
 use super::{Attention, Relay};
@@ -18,11 +19,11 @@ use crate::window::{Admitted, Ask, Holds, Mark, Reading};
 pub enum Done {
     Read { asks: Vec<Ask>, result: Result<Reading, Error> },
     LookedBack { took: Duration, result: Result<Vec<(usize, u16, i64)>, Error> },
-    Fetched { seq: i64, result: Result<Option<Bytes>, Error> },
+    Fetched { seq: i64, id: Uuid, result: Result<Option<Bytes>, Error> },
     Marked { marks: Vec<Mark>, version: i32, result: Result<u64, Error> },
-    Buried { seq: i64, parked: Option<String>, result: Result<bool, Error> },
-    Held { seq: i64, stream: usize, stream_seq: u64, result: Result<bool, broker::Error> },
-    Regenerated { seq: i64, result: Result<bool, Error> },
+    Buried { seq: i64, id: Uuid, parked: Option<String>, result: Result<bool, Error> },
+    Held { seq: i64, id: Uuid, stream: usize, stream_seq: u64, result: Result<bool, broker::Error> },
+    Regenerated { seq: i64, id: Uuid, result: Result<bool, Error> },
     Opened { stream: usize, result: Result<Opening, String> },
     Seen { stream: usize, top: u64, result: Result<Seen, broker::Error> },
     Requeued { owned: Vec<Owned>, to: i32, result: Result<u64, Error> },
@@ -41,13 +42,16 @@ impl Relay {
     /// Takes one finished piece of work.
     pub(super) fn take(&mut self, done: Done) {
         match done {
+            // After a failover another message may have its seq: the answer is about one that has left.
+            Done::Fetched { seq, id, .. } if !self.window.has(seq, id) => self.fetching -= 1,
+            Done::Held { seq, id, .. } | Done::Regenerated { seq, id, .. } if !self.window.has(seq, id) => {}
             Done::Read { asks, result } => self.read(&asks, result),
             Done::LookedBack { took, result } => self.looked_back(took, result),
-            Done::Fetched { seq, result } => self.fetched(seq, result),
+            Done::Fetched { seq, id, result } => self.fetched(seq, id, result),
             Done::Marked { marks, version, result } => self.marked(marks, version, result),
-            Done::Buried { seq, parked, result } => self.buried(seq, parked, result),
-            Done::Held { seq, stream, stream_seq, result } => self.held(seq, stream, stream_seq, result),
-            Done::Regenerated { seq, result } => self.regenerated(seq, result),
+            Done::Buried { seq, id, parked, result } => self.buried(seq, id, parked, result),
+            Done::Held { seq, stream, stream_seq, result, .. } => self.held(seq, stream, stream_seq, result),
+            Done::Regenerated { seq, id, result } => self.regenerated(seq, id, result),
             Done::Opened { stream, result } => self.opened(stream, result),
             Done::Seen { stream, top, result } => self.seen(stream, top, result),
             Done::Requeued { owned, to, result } => self.requeued(&owned, to, result),
@@ -113,11 +117,11 @@ impl Relay {
         }
     }
 
-    fn fetched(&mut self, seq: i64, result: Result<Option<Bytes>, Error>) {
+    fn fetched(&mut self, seq: i64, id: Uuid, result: Result<Option<Bytes>, Error>) {
         self.fetching -= 1;
         match self.database(result) {
             Some(Some(payload)) => self.window.fill(seq, payload),
-            Some(None) => self.window.settled([seq]),
+            Some(None) => self.window.settled([(seq, id)]),
             None => self.window.unsettled(seq),
         }
     }
@@ -148,16 +152,18 @@ impl Relay {
                 "marks that came too late: another owner, an operator, or an earlier try was first"
             );
         }
-        self.window.settled(marks.into_iter().map(|m| m.seq));
+        self.window.settled(marks.into_iter().map(|m| (m.seq, m.id)));
         if std::mem::take(&mut self.full) {
             self.pace.now(Instant::now());
         }
         self.report();
     }
 
-    fn buried(&mut self, seq: i64, parked: Option<String>, result: Result<bool, Error>) {
+    fn buried(&mut self, seq: i64, id: Uuid, parked: Option<String>, result: Result<bool, Error>) {
         let Some(is_dead) = self.database(result) else {
-            self.window.unsettled(seq);
+            if self.window.has(seq, id) {
+                self.window.unsettled(seq);
+            }
             return;
         };
         killpoint::reached_by(Point::Buried, usize::from(is_dead));
@@ -167,7 +173,7 @@ impl Relay {
             holds.keys.insert(key);
             self.window.hold(holds);
         }
-        self.window.settled([seq]);
+        self.window.settled([(seq, id)]);
     }
 
     fn held(&mut self, seq: i64, stream: usize, stream_seq: u64, result: Result<bool, broker::Error>) {
@@ -192,14 +198,14 @@ impl Relay {
         let store = self.parts.store.clone();
         self.work.push(Box::pin(async move {
             let result = store.next_generation(owned, (seq, id), generation).await;
-            Done::Regenerated { seq, result }
+            Done::Regenerated { seq, id, result }
         }));
     }
 
-    fn regenerated(&mut self, seq: i64, result: Result<bool, Error>) {
+    fn regenerated(&mut self, seq: i64, id: Uuid, result: Result<bool, Error>) {
         match self.database(result) {
             Some(true) => self.window.regenerated(seq),
-            Some(false) => self.window.settled([seq]),
+            Some(false) => self.window.settled([(seq, id)]),
             None => self.window.unsettled(seq),
         }
     }
@@ -234,7 +240,11 @@ impl Relay {
 
     fn slept(&mut self, wish: u64, sleep: Sleep) {
         if self.attention != Attention::FallingAsleep || wish != self.sleeps {
-            // Something woke it in between, and gave K back; only the answer to the latest wish counts.
+            // Something woke it in between; only the answer to the latest wish counts. The wish may have gone out behind that
+            // wake-up: an awake relay that kept K would make every insert notify.
+            if sleep == Sleep::Granted && self.attention == Attention::Awake {
+                self.parts.doorbell.wake_up();
+            }
             return;
         }
         match sleep {

@@ -80,16 +80,16 @@ impl Relay {
         if self.window.settling(seq) {
             self.fetching += 1;
             let store = self.parts.store.clone();
-            self.work.push(Box::pin(async move { Done::Fetched { seq, result: store.payload(id).await } }));
+            self.work.push(Box::pin(async move { Done::Fetched { seq, id, result: store.payload(id).await } }));
         }
         true
     }
 
     /// Takes the broker's answers.
     pub(super) fn take_replies(&mut self, replies: Vec<Reply>) {
-        for Reply { seq, generation, answer } in replies {
+        for Reply { seq, generation, id, answer } in replies {
             let Some((message, feed)) = self.window.message(seq) else { continue };
-            if message.generation != generation {
+            if (message.generation, message.id) != (generation, id) {
                 continue;
             }
             let stream = self.stream_of(feed);
@@ -144,10 +144,10 @@ impl Relay {
     /// After a purge, the server claims a duplicate that it does not hold.
     fn look_at_what_is_held(&mut self, seq: i64, stream: usize, stream_seq: u64) {
         let Some((message, _)) = self.window.message(seq) else { return };
-        let (msg_id, handle) = (message.msg_id(), self.parts.streams[stream].clone());
+        let (id, msg_id, handle) = (message.id, message.msg_id(), self.parts.streams[stream].clone());
         self.work.push(Box::pin(async move {
             let result = handle.holds(stream_seq, &msg_id).await;
-            Done::Held { seq, stream, stream_seq, result }
+            Done::Held { seq, id, stream, stream_seq, result }
         }));
     }
 
@@ -168,7 +168,7 @@ impl Relay {
         let parked = key.filter(|_| parks);
         self.work.push(Box::pin(async move {
             let result = store.bury(owned, (seq, id), &reason, parks).await;
-            Done::Buried { seq, parked, result }
+            Done::Buried { seq, id, parked, result }
         }));
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Mutex;
@@ -19,6 +20,7 @@ pub struct Link {
     plans: Plans,
     is_impatient: bool,
     session: Mutex<Option<Session>>,
+    sessions: AtomicU64,
 }
 
 struct Session {
@@ -49,13 +51,18 @@ pub type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
 impl Link {
     /// A link that connects at its first use; each statement may take `timeout`.
     pub fn new(target: Target, timeout: Duration, plans: Plans) -> Self {
-        Self { target, timeout, plans, is_impatient: false, session: Mutex::new(None) }
+        Self { target, timeout, plans, is_impatient: false, session: Mutex::new(None), sessions: AtomicU64::new(0) }
     }
 
     /// With a short `lock_timeout`: what others hold for long is not waited for. Behind a pooler, where settings would leak, it
     /// waits like any other.
     pub fn impatient(self) -> Self {
         Self { is_impatient: true, ..self }
+    }
+
+    /// How often it has connected. A database that was left may come back with another past.
+    pub fn sessions(&self) -> u64 {
+        self.sessions.load(Ordering::Acquire)
     }
 
     /// Runs a statement and returns its rows.
@@ -104,6 +111,7 @@ impl Link {
 
     async fn open(&self) -> Result<Session, Error> {
         let (client, connection) = self.target.connect().await?;
+        self.sessions.fetch_add(1, Ordering::AcqRel);
         tokio::spawn(async move {
             if let Err(e) = connection.await {
                 tracing::debug!(error = %e, "a connection to Postgres ended");

@@ -5,8 +5,7 @@ use std::hash::BuildHasher;
 use std::time::Instant;
 
 use super::cursors::BEGINNING;
-use super::horizon::Horizon;
-use super::{Admitted, Ask, Found, Reading, Slot, State, Window};
+use super::{Admitted, Ask, Found, Horizon, Reading, Slot, State, Window};
 use crate::message::Message;
 
 impl Window {
@@ -59,6 +58,12 @@ impl Window {
             self.horizon = Horizon::default();
             self.read_ended();
             return Admitted::WentBack;
+        }
+        if self.session.replace(reading.session).is_some_and(|session| session != reading.session) {
+            // The database may have come back without its latest commits, and have reissued their ids and seqs: what was seen
+            // before says nothing.
+            self.horizon = Horizon::default();
+            self.rescan();
         }
         let is_usable = !self.read_is_stale && self.horizon.accepts(&reading.snapshot);
         let mut news = 0;
@@ -123,11 +128,20 @@ impl Window {
         let (shard, seq) = (message.shard, message.seq);
         let key = message.key.as_deref();
         let is_held = self.holds.topics.contains(&*message.topic) || key.is_some_and(|k| self.holds.keys.contains(k));
-        if is_held || self.slots.contains_key(&seq) || self.settled.contains(&seq) {
+        let known = self.slots.get(&seq).map(|slot| slot.message.id);
+        if is_held || known == Some(message.id) || self.settled.contains(&message.id) {
             return false;
         }
         let lane = key.map(|key| self.hasher.hash_one((number, key)));
         let feed = &mut self.feeds[number];
+        if known.is_some() {
+            // The database lost the message that had this seq, and reissued it: this one's turn comes when that one has left.
+            match lane {
+                Some(lane) => feed.cursors.overflow(lane, shard, seq),
+                None => feed.cursors.rewind_to(shard, seq),
+            }
+            return false;
+        }
         if feed.closed {
             feed.cursors.rewind_to(shard, seq);
             return false;

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use bytes::Bytes;
+use uuid::Uuid;
 
 use super::{Mark, Slot, State, Window};
 use crate::message::Payload;
@@ -133,18 +134,20 @@ impl Window {
 
     /// Marking failed: these are marked with the next batch.
     pub fn return_marks(&mut self, mut marks: Vec<Mark>) {
-        marks.retain(|m| self.slots.contains_key(&m.seq));
+        marks.retain(|m| self.has(m.seq, m.id));
         marks.append(&mut self.marks);
         self.marks = marks;
     }
 
     /// The database knows: the messages leave the window.
-    pub fn settled(&mut self, seqs: impl IntoIterator<Item = i64>) {
-        for seq in seqs {
+    pub fn settled(&mut self, messages: impl IntoIterator<Item = (i64, Uuid)>) {
+        for (seq, id) in messages {
             if self.reading {
-                self.settled.insert(seq);
+                self.settled.insert(id);
             }
-            if let Some(slot) = self.remove(seq) {
+            if self.has(seq, id)
+                && let Some(slot) = self.remove(seq)
+            {
                 self.advance(slot.lane, seq);
             }
         }

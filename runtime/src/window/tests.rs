@@ -22,7 +22,7 @@ fn message(seq: i64, key: &str) -> Message {
     Message {
         shard: 0,
         seq,
-        id: Uuid::now_v7(),
+        id: id_of(seq),
         generation: 0,
         created_at: OffsetDateTime::UNIX_EPOCH,
         topic: "t".into(),
@@ -30,6 +30,11 @@ fn message(seq: i64, key: &str) -> Message {
         payload: Payload::Here(Bytes::from_static(b"x")),
         headers: None,
     }
+}
+
+/// The first message of a seq.
+fn id_of(seq: i64) -> Uuid {
+    Uuid::from_u128(u128::try_from(seq).expect("seqs are positive"))
 }
 
 fn window() -> Window {
@@ -40,7 +45,7 @@ fn window() -> Window {
 
 fn reading(rows: Vec<Message>) -> Reading {
     let rows = rows.into_iter().map(|m| (0, Found::Message(m))).collect();
-    Reading { snapshot: Snapshot::parse("9:9:", 0).expect("is a snapshot"), next_due: None, rows }
+    Reading { session: 1, snapshot: Snapshot::parse("9:9:", 0).expect("is a snapshot"), next_due: None, rows }
 }
 
 fn read(window: &mut Window, rows: Vec<Message>) -> Admitted {
@@ -94,6 +99,34 @@ fn read_cut_off_below_its_cursor_goes_on_from_there() {
     assert_eq!(window.plan_read()[0].after, 8);
 }
 
+/// A sequence goes back when a crash or a failover loses the latest commits.
+#[test]
+fn message_with_the_seq_of_a_lost_one_waits_until_that_one_has_left_and_its_key_with_it() {
+    let (mut window, now) = (window(), Instant::now());
+    read(&mut window, vec![message(1, "a")]);
+    window.sent(1, now);
+    let reissued = || Message { id: Uuid::from_u128(100), ..message(1, "a") };
+    read(&mut window, vec![reissued(), message(2, "a")]);
+    assert!(window.stored(1, 1, 1));
+    let marks = window.take_marks(10);
+    assert_eq!(marks[0].id, id_of(1), "the mark names the lost message");
+    assert_eq!(window.next_sendable(0), None, "2 does not overtake");
+    window.settled([(1, id_of(1))]);
+    read(&mut window, vec![reissued(), message(2, "a")]);
+    assert_eq!(window.next_sendable(0), Some(1));
+    assert!(window.has(1, Uuid::from_u128(100)));
+}
+
+#[test]
+fn what_a_former_session_saw_says_nothing() {
+    let mut window = window();
+    read(&mut window, vec![message(7, "a")]);
+    let asks = window.plan_read();
+    let elsewhere = Reading { session: 2, ..reading(vec![message(8, "a")]) };
+    assert_eq!(window.admit(&asks, elsewhere, Instant::now()), Admitted::Unusable);
+    assert_eq!((window.plan_read()[0].after, window.horizon().0), (BEGINNING, BEGINNING));
+}
+
 #[test]
 fn held_keys_and_topics_wait_and_are_read_again_when_let_go() {
     let mut window = window();
@@ -114,7 +147,7 @@ fn lost_shard_is_forgotten_and_a_leaving_one_ends_what_flies() {
     assert!(window.plan_read().is_empty());
     assert!(window.stored(1, 1, 1));
     assert_eq!(window.take_marks(10).len(), 1);
-    window.settled([1]);
+    window.settled([(1, id_of(1))]);
     assert!(window.busy_shards().is_empty() && window.is_empty());
     window.own(&BTreeSet::new(), &BTreeSet::new());
     assert!(window.plan_read().is_empty());
@@ -155,7 +188,7 @@ impl Database {
             .take(ask.rows)
             .map(|(seq, (key, _, _))| (0, Found::Message(message(*seq, key))))
             .collect();
-        Reading { snapshot: self.snapshot(), next_due: None, rows }
+        Reading { session: 1, snapshot: self.snapshot(), next_due: None, rows }
     }
 }
 
@@ -206,7 +239,7 @@ fn random_play_sends_every_row_in_the_order_of_its_key() {
                 5 => {
                     for mark in window.take_marks(5) {
                         db.rows.get_mut(&mark.seq).expect("it was read").2 = true;
-                        window.settled([mark.seq]);
+                        window.settled([(mark.seq, mark.id)]);
                     }
                 }
                 6 => {

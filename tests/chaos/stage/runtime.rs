@@ -39,7 +39,8 @@ impl Runtime {
                 ("FAKETIME_DONT_FAKE_MONOTONIC".to_owned(), "1".to_owned()),
             ]);
         }
-        let variables: Vec<(&str, &str)> = variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let variables: Vec<(&str, &str)> =
+            variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         Self { avouch: Avouch::run_with(config, &variables).await, started: Instant::now() }
     }
 
