@@ -9,6 +9,7 @@ mod transactions;
 
 mod alarm;
 mod broker;
+mod bytes;
 mod checkback;
 mod control;
 mod crash;

@@ -27,8 +27,8 @@ const HOT: &[(&str, &str, &str, &str, &str)] = &[
     (
         "mark_sent",
         include_str!("../../runtime/src/store/mark_sent.sql"),
-        "int[], bigint[], int[], bigint[], int[], bigint[], text[], int",
-        "'{0,1}', '{0,0}', '{0,1}', '{700000,700001}', '{1,1}', '{1,2}', '{null,\"{7}\"}', 0",
+        "int[], bigint[], int[], bigint[], int[], bigint[], text[], int, uuid[]",
+        "'{0,1}', '{0,0}', '{0,1}', '{700000,700001}', '{1,1}', '{1,2}', '{null,\"{7}\"}', 0, array[gen_random_uuid(), gen_random_uuid()]",
         "outbox_ready",
     ),
     (
@@ -62,16 +62,16 @@ const HOT: &[(&str, &str, &str, &str, &str)] = &[
     (
         "bury",
         include_str!("../../runtime/src/store/bury.sql"),
-        "int, bigint, bigint, text, boolean",
-        "0, 0, 700000, 'no', false",
-        "outbox_ready",
+        "int, bigint, bigint, text, boolean, uuid",
+        "0, 0, 700000, 'no', false, gen_random_uuid()",
+        "outbox_pkey",
     ),
     (
         "next_generation",
         include_str!("../../runtime/src/store/next_generation.sql"),
-        "int, bigint, bigint, int",
-        "0, 0, 700000, 0",
-        "outbox_ready",
+        "int, bigint, bigint, int, uuid",
+        "0, 0, 700000, 0, gen_random_uuid()",
+        "outbox_pkey",
     ),
     ("release_due", include_str!("../../runtime/src/store/release_due.sql"), "bigint", "1000", "outbox_delayed"),
     ("payload", include_str!("../../runtime/src/store/payload.sql"), "uuid", "gen_random_uuid()", "outbox_pkey"),
