@@ -1,6 +1,8 @@
 //! The configuration: one strict TOML file, then `AVOUCH_…` variables, then flags. Read and validated once, at boot.
 
 mod checks;
+#[cfg(test)]
+mod properties;
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -1,5 +1,8 @@
 //! Who must have a message: consumers, by patterns of topics, and what counts as their receipt. Pure.
 
+#[cfg(test)]
+mod properties;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;

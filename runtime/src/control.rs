@@ -3,7 +3,7 @@
 //! Each instance answers its share of the requests. What an answer says has been committed; a request that got none may be
 //! repeated: every one of them does the same again, or nothing.
 
-mod request;
+pub mod request;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -4,6 +4,8 @@
 //! For records outside Postgres. Those in its table are decided by `avouch.inbox_begin` and its kin, beside the transactions of
 //! consumers; here are the same rules, line by line.
 
+#[cfg(test)]
+mod properties;
 mod talk;
 #[cfg(test)]
 mod tests;

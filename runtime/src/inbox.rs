@@ -8,7 +8,7 @@ mod desk;
 mod judge;
 mod keeper;
 mod lane;
-mod request;
+pub mod request;
 mod told;
 
 use std::collections::BTreeMap;

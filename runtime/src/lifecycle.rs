@@ -1,5 +1,8 @@
 //! What an answer of the broker means for a message, and how long to wait before the next try. Pure.
 
+#[cfg(test)]
+mod properties;
+
 use std::time::Duration;
 
 /// What JetStream answered to one publish.
@@ -82,6 +85,7 @@ pub struct Backoff {
 impl Backoff {
     /// A backoff that starts at `first` and never exceeds `max`.
     pub fn new(first: Duration, max: Duration) -> Self {
+        let first = first.min(max);
         Self { first, max, next: first }
     }
 

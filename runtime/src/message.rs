@@ -1,5 +1,8 @@
 //! A message as the relay carries it, and what it looks like on the wire: subject, id and headers.
 
+#[cfg(test)]
+mod properties;
+
 use std::fmt::Write as _;
 
 use async_nats::HeaderMap;

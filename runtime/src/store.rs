@@ -277,7 +277,6 @@ impl Store {
         let (mine, epochs) = columns(owned);
         let shards: Vec<i32> = marks.iter().map(|m| i32::from(m.shard)).collect();
         let seqs: Vec<i64> = marks.iter().map(|m| m.seq).collect();
-        let ids: Vec<Uuid> = marks.iter().map(|m| m.id).collect();
         let streams: Vec<i32> = marks.iter().map(|m| m.stream).collect();
         let stream_seqs: Vec<i64> = marks.iter().map(|m| m.stream_seq).collect();
         let awaiting: Vec<Option<&str>> = awaiting.iter().map(Option::as_deref).collect();

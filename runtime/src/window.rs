@@ -6,6 +6,8 @@
 
 mod cursors;
 mod horizon;
+#[cfg(test)]
+mod properties;
 mod reading;
 mod sending;
 #[cfg(test)]

@@ -5,6 +5,10 @@
 //! One transaction with a message for each outcome, its producer, a checker that looks whether the business action is there, an
 //! operator once it is in doubt. Where the business action is in another database its end and the producer's word are two things.
 
+mod deciding;
+#[cfg(test)]
+mod tests;
+
 use stateright::Property;
 
 use crate::explore::{Play, Protocol};
@@ -187,91 +191,6 @@ impl State {
     }
 }
 
-impl Transaction {
-    fn is(&self, mistake: Mistake) -> bool {
-        self.mistake == Some(mistake)
-    }
-
-    fn begins(&self, state: &State, actions: &mut Vec<Action>) {
-        let is_free = |who: Who| state.deciding[who as usize] == Deciding::No;
-        if is_free(Who::Producer) {
-            match self.business {
-                Business::Here => actions.extend([true, false].map(|commits| Action::Begin(Who::Producer, commits))),
-                Business::Elsewhere if state.happened => actions.push(Action::Begin(Who::Producer, true)),
-                Business::Elsewhere if state.given_up => actions.push(Action::Begin(Who::Producer, false)),
-                Business::Elsewhere => {}
-            }
-        }
-        if is_free(Who::Checker) && state.tx == Tx::Prepared {
-            actions.push(Action::Begin(Who::Checker, state.happened));
-            actions.push(Action::Park);
-        }
-        if is_free(Who::Operator) && state.tx == Tx::InDoubt {
-            actions.extend([true, false].map(|commits| Action::Begin(Who::Operator, commits)));
-        }
-    }
-
-    /// What the lock is taken for, once it can be: where this moves the transaction, or none if it is not to be moved.
-    fn moves_to(&self, state: &State, who: Who, commits: bool) -> Option<Tx> {
-        let to = if commits { Tx::Committed } else { Tx::RolledBack };
-        let undecided = matches!(state.tx, Tx::Prepared | Tx::InDoubt);
-        match who {
-            Who::Producer if undecided || self.is(Mistake::NoFence) => Some(to),
-            Who::Producer if self.business == Business::Elsewhere && state.tx != to => Some(Tx::InDoubt),
-            Who::Checker if state.tx == Tx::Prepared || self.is(Mistake::UnguardedVerdict) => Some(to),
-            Who::Operator if undecided => Some(to),
-            Who::Producer | Who::Checker | Who::Operator => None,
-        }
-    }
-
-    fn moved(&self, state: &mut State, who: Who, commits: bool, begun: Snapshot) {
-        // `skip locked`: somebody is deciding, so the verdict comes to nothing and is asked for again.
-        let skips = who != Who::Producer && state.is_locked();
-        let is_fixed = self.isolation == Isolation::RepeatableRead;
-        if skips || is_fixed && begun.changes != state.changes {
-            state.deciding[who as usize] = Deciding::No;
-            return;
-        }
-        let keeps = is_fixed || self.is(Mistake::OneSnapshot);
-        let snapshot = if keeps { begun } else { state.snapshot() };
-        state.deciding[who as usize] = match self.moves_to(state, who, commits) {
-            Some(to) => Deciding::Moved { to, snapshot },
-            None => Deciding::Over,
-        };
-    }
-
-    fn released(&self, state: &mut State, who: Who, to: Tx, earlier: Snapshot) {
-        let keeps = self.is(Mistake::OneSnapshot) || self.isolation == Isolation::RepeatableRead;
-        let snapshot = if keeps { earlier } else { state.snapshot() };
-        let held = |n: &usize| snapshot.messages & (1 << n) != 0 && state.messages[*n] == Message::Prepared;
-        let of = |wanted: bool| (0..2).filter(held).filter(|n| (FOR[*n] == to) == wanted).map(|n| 1 << n).sum();
-        let (released, cancelled) = if to == Tx::InDoubt { (0, 0) } else { (of(true), of(false)) };
-        state.deciding[who as usize] = Deciding::Released { to, released, cancelled };
-    }
-
-    fn ended(&self, state: &mut State, who: Who, (to, released, cancelled): (Tx, u8, u8)) {
-        let was = std::mem::replace(&mut state.tx, to);
-        state.changes += 1;
-        for n in 0..2 {
-            if released & (1 << n) != 0 {
-                state.messages[n] = Message::Ready;
-            } else if cancelled & (1 << n) != 0 {
-                state.messages[n] = Message::Cancelled;
-            } else if to == Tx::InDoubt && state.messages[n] == Message::Cancelled {
-                // `report`, contradicting: held again, and a person decides.
-                state.messages[n] = Message::Prepared;
-            }
-        }
-        state.contradicted |= to == Tx::InDoubt;
-        state.overruled |= who == Who::Operator || was == Tx::InDoubt;
-        state.happened |= self.business == Business::Here && who == Who::Producer && to == Tx::Committed;
-        state.deciding[who as usize] = Deciding::Over;
-        if to == Tx::InDoubt {
-            state.deciding[Who::Operator as usize] = Deciding::No;
-        }
-    }
-}
-
 const ALL: [Who; 3] = [Who::Producer, Who::Checker, Who::Operator];
 
 impl Protocol for Transaction {
@@ -404,52 +323,5 @@ impl Protocol for Transaction {
         let agrees = state.happened == (state.tx == Tx::Committed);
         let inserted = state.inserts.iter().all(|i| *i == Insert::Ended);
         state.is_settled() && !state.is_being_decided() && inserted && (agrees || state.overruled)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::explore::{holds, refuted};
-
-    fn transaction(business: Business, isolation: Isolation, mistake: Option<Mistake>) -> Transaction {
-        Transaction { business, isolation, mistake }
-    }
-
-    #[test]
-    fn business_action_and_messages_agree_whoever_decides_and_when() {
-        for business in [Business::Here, Business::Elsewhere] {
-            for isolation in [Isolation::ReadCommitted, Isolation::RepeatableRead] {
-                holds(transaction(business, isolation, None), 2_000);
-            }
-        }
-    }
-
-    #[test]
-    fn settling_in_one_snapshot_strands_a_half_message() {
-        let broken = refuted(transaction(Business::Here, Isolation::ReadCommitted, Some(Mistake::OneSnapshot)));
-        assert_eq!(broken.rule, "no half message is left prepared by its settling");
-    }
-
-    #[test]
-    fn share_lock_instead_of_counting_strands_a_half_message_in_repeatable_read() {
-        let broken = refuted(transaction(Business::Here, Isolation::RepeatableRead, Some(Mistake::ShareLock)));
-        assert_eq!(broken.rule, "no half message is left prepared by its settling");
-        holds(transaction(Business::Here, Isolation::ReadCommitted, Some(Mistake::ShareLock)), 2_000);
-    }
-
-    #[test]
-    fn commit_without_the_fence_lets_the_business_action_happen_after_its_rollback() {
-        let broken = refuted(transaction(Business::Here, Isolation::ReadCommitted, Some(Mistake::NoFence)));
-        assert!(
-            ["never both outcomes", "only what follows from the outcome is sent"].contains(&broken.rule),
-            "{broken:?}"
-        );
-    }
-
-    #[test]
-    fn verdict_that_does_not_look_whether_somebody_has_decided_contradicts_it() {
-        let broken = refuted(transaction(Business::Here, Isolation::ReadCommitted, Some(Mistake::UnguardedVerdict)));
-        assert_eq!(broken.way.last(), Some(&Action::End(Who::Checker)), "{broken:?}");
     }
 }

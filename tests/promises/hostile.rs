@@ -4,6 +4,7 @@
 pub mod guest;
 
 mod answers;
+mod any;
 mod asking;
 mod beside;
 mod calls;

@@ -1,6 +1,8 @@
 //! Input: what a row may hold, by which named constraint anything else is refused, and that what is accepted arrives
 //! unchanged, or dead with a remedy while everything else goes on.
 
+mod any;
+
 use async_nats::jetstream::stream;
 use avouch_runtime::dev::nats_server::Options;
 use avouch_tests::database::Database;
@@ -323,7 +325,7 @@ async fn strict_topics_bury_unknown_topics_with_a_remedy() {
 }
 
 /// Undoes percent-encoding.
-fn decoded(text: &str) -> String {
+pub fn decoded(text: &str) -> String {
     let mut bytes = Vec::new();
     let mut rest = text.as_bytes();
     while let [first, tail @ ..] = rest {

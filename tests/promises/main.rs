@@ -10,6 +10,7 @@ mod transactions;
 mod alarm;
 mod bloat;
 mod broker;
+mod bytes;
 mod chaos;
 mod checkback;
 mod control;

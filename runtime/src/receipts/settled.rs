@@ -1,6 +1,9 @@
 //! What the broker was seen to have settled: stretches that its consumer's floor passed while it still held them. What was
 //! removed before it was seen settled is lost, for all that is known. Pure.
 
+#[cfg(test)]
+mod properties;
+
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 

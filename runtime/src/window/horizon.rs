@@ -37,7 +37,7 @@ impl Snapshot {
         let number = |t: &str| t.parse::<u64>().map_err(|_| unreadable());
         let running = list.split(',').filter(|t| !t.is_empty()).map(number).collect::<Result<_, _>>()?;
         let xmax = number(xmax)?;
-        Ok(Self { text: text.to_owned(), xmax, next: xmax + u64::from(ahead), running })
+        Ok(Self { text: text.to_owned(), xmax, next: xmax.saturating_add(u64::from(ahead)), running })
     }
 
     /// The transactions that were running.
