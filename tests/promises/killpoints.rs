@@ -28,9 +28,8 @@ const SETTINGS: &str = "claim_ms = 2000\nsettle_rows_max = 5\n\
     [consumer.billing]\ntopics = [\"orders.>\", \"doomed.>\"]\nack_wait_ms = 500\ndeadline_ms = 500\ngenerations_max = 1000\n\
     [consumer.stock]\ntopics = [\"lost.>\"]\nack_wait_ms = 500\ndeadline_ms = 500\ngenerations_max = 1000\n";
 
-async fn shop() -> Shop {
-    let events = Uuid::now_v7().simple();
-    let settings = SETTINGS.replace("grace_ms", &format!("events_stream = \"EVENTS_{events}\"\ngrace_ms"));
+async fn shop(events: &str) -> Shop {
+    let settings = SETTINGS.replace("grace_ms", &format!("events_stream = \"{events}\"\ngrace_ms"));
     let mut shop = Shop::new(&format!("{settings}{FENCED}")).await;
     // A claim lasts for two calls: a successor waits for it.
     shop.config = shop.config.replace("[rules]\n", "[rules]\ndeadline_ms = 1000\n");
@@ -63,11 +62,14 @@ fn first_middle_last(of: u64) -> Vec<u64> {
 }
 
 async fn try_point(point: Point) {
-    let shop = shop().await;
+    let events = format!("EVENTS_{}", Uuid::now_v7().simple());
+    let shop = shop(&events).await;
     let consumers = Consumers::start(&shop);
     for nth in first_middle_last(times(point)) {
         dies_and_is_followed(&shop, &consumers, point, nth).await;
     }
+    // It may grow to a gigabyte, which the shared server sets aside.
+    shop.ground.jetstream.delete_stream(events).await.expect("it was made");
 }
 
 /// `AVOUCH_TEST_KILL_POINT` names a single one.
