@@ -53,13 +53,6 @@ const HOT: &[(&str, &str, &str, &str, &str)] = &[
         "outbox_awaited",
     ),
     (
-        "requeue",
-        include_str!("../../runtime/src/store/requeue.sql"),
-        "int[], bigint[], int, bigint, int, bigint, uuid, bigint",
-        "'{0,1}', '{0,0}', 1, 499000, 2, null, '00000000-0000-0000-0000-000000000000', 20000",
-        "outbox_pkey",
-    ),
-    (
         "receive",
         include_str!("../../runtime/src/store/receive.sql"),
         "uuid[], int",
