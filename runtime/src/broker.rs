@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use async_nats::connection::State;
 use async_nats::{Client, Event, Server, Subscriber};
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt};
@@ -247,6 +248,10 @@ impl Broker {
 
     /// Hands a message to the connection. Its PubAck, or a refusal, comes by [`Replies::next`]; or nothing comes.
     pub async fn publish(&self, subject: &str, message: &Message, payload: Bytes) -> Result<(), Refusal> {
+        // The client would keep it and send it as soon as it is connected again, before anybody has seen what the broker still has.
+        if self.client.connection_state() != State::Connected {
+            return Err(Refusal::Broker("not connected to NATS".into()));
+        }
         let bytes = payload.len();
         let headers = message.wire_headers().map_err(|e| Refusal::Permanent(e.to_string()))?;
         let reply = format!("{}.{}.{}.{}", self.inbox, message.seq, message.generation, message.id.simple());
