@@ -20,6 +20,7 @@ const PAGES: &[&str] = &[
     "CHANGELOG.md",
     "docs/producers.md",
     "docs/consumers.md",
+    "docs/guarantees.md",
     "docs/operating.md",
     "docs/plugins.md",
     "examples/tcc/README.md",
