@@ -24,7 +24,7 @@ pub enum Done {
     Buried { seq: i64, id: Uuid, parked: Option<String>, result: Result<bool, Error> },
     Held { seq: i64, id: Uuid, stream: usize, stream_seq: u64, result: Result<bool, broker::Error> },
     Regenerated { seq: i64, id: Uuid, result: Result<bool, Error> },
-    Opened { stream: usize, result: Result<Opening, String> },
+    Opened { stream: usize, question: u64, result: Result<Opening, String> },
     Seen { stream: usize, top: u64, result: Result<Seen, broker::Error> },
     Requeued { owned: Vec<Owned>, to: i32, result: Result<u64, Error> },
     Released { result: Result<u64, Error> },
@@ -52,7 +52,7 @@ impl Relay {
             Done::Buried { seq, id, parked, result } => self.buried(seq, id, parked, result),
             Done::Held { seq, stream, stream_seq, result, .. } => self.held(seq, stream, stream_seq, result),
             Done::Regenerated { seq, id, result } => self.regenerated(seq, id, result),
-            Done::Opened { stream, result } => self.opened(stream, result),
+            Done::Opened { stream, question, result } => self.opened(stream, question, result),
             Done::Seen { stream, top, result } => self.seen(stream, top, result),
             Done::Requeued { owned, to, result } => self.requeued(&owned, to, result),
             Done::Released { result } => {
@@ -151,6 +151,8 @@ impl Relay {
                 of = marks.len(),
                 "marks that came too late: another owner, an operator, or an earlier try was first"
             );
+            // Or they stand in what a stream is not any more.
+            (0..self.gates.len()).for_each(|stream| self.look_again(stream));
         }
         self.window.settled(marks.into_iter().map(|m| (m.seq, m.id)));
         if std::mem::take(&mut self.full) {

@@ -26,6 +26,8 @@ enum State {
 #[derive(Debug)]
 pub struct Gate {
     state: State,
+    /// How often the broker was asked for the stream.
+    asked: u64,
     backoff: Backoff,
     stream: Option<i32>,
     /// What it was seen to be, and up to where it has stored since.
@@ -37,7 +39,15 @@ pub struct Gate {
 impl Gate {
     /// A gate that wants to be opened now.
     pub fn new(backoff: Backoff, now: Instant) -> Self {
-        Self { state: State::Closed { until: now }, backoff, stream: None, created: None, top: 0, trouble: None }
+        Self {
+            state: State::Closed { until: now },
+            asked: 0,
+            backoff,
+            stream: None,
+            created: None,
+            top: 0,
+            trouble: None,
+        }
     }
 
     /// The stream incarnation's number, once it was opened.
@@ -50,13 +60,19 @@ impl Gate {
         self.trouble.as_deref()
     }
 
-    /// True if the stream should be asked for now; it then counts as being asked.
-    pub fn wants_opening(&mut self, now: Instant) -> bool {
-        let due = matches!(self.state, State::Closed { until } if until <= now);
-        if due {
-            self.state = State::Opening;
+    /// The number of the question, if the stream should be asked for now; it then counts as being asked.
+    pub fn wants_opening(&mut self, now: Instant) -> Option<u64> {
+        if !matches!(self.state, State::Closed { until } if until <= now) {
+            return None;
         }
-        due
+        self.state = State::Opening;
+        self.asked += 1;
+        Some(self.asked)
+    }
+
+    /// True if this question is still open: what was answered to an earlier one says nothing any more.
+    pub fn waits_for(&self, question: u64) -> bool {
+        self.state == State::Opening && self.asked == question
     }
 
     /// When it wants to be opened next.
@@ -157,7 +173,7 @@ mod tests {
         let now = Instant::now();
         let mut gate = gate(now);
         assert!(!gate.admits());
-        assert!(gate.wants_opening(now) && !gate.wants_opening(now));
+        assert!(gate.wants_opening(now).is_some() && gate.wants_opening(now).is_none());
         gate.opened(7, OffsetDateTime::UNIX_EPOCH);
         assert!(gate.admits());
         gate.sent(1);
@@ -169,11 +185,23 @@ mod tests {
     }
 
     #[test]
+    fn answer_to_an_earlier_question_says_nothing() {
+        let now = Instant::now();
+        let mut gate = gate(now);
+        let first = gate.wants_opening(now).expect("it is closed");
+        assert!(gate.waits_for(first));
+        gate.reset(None, now);
+        assert!(!gate.waits_for(first), "nobody asks now");
+        let second = gate.wants_opening(now).expect("it is closed again");
+        assert!(!gate.waits_for(first) && gate.waits_for(second));
+    }
+
+    #[test]
     fn trouble_is_news_once_and_waits_longer_each_time() {
         let now = Instant::now();
         let mut gate = gate(now);
         let open = |gate: &mut Gate, at| {
-            assert!(gate.wants_opening(at));
+            assert!(gate.wants_opening(at).is_some());
             gate.opened(7, OffsetDateTime::UNIX_EPOCH);
         };
         open(&mut gate, now);

@@ -59,35 +59,39 @@ impl Relay {
         for (stream, gate) in self.gates.iter_mut().enumerate() {
             let window = &self.window;
             gate.abandoned(|seq| window.message(seq).is_none());
-            if !is_connected || self.stopping || !gate.wants_opening(now) {
+            if !is_connected || self.stopping {
                 continue;
             }
+            let Some(question) = gate.wants_opening(now) else { continue };
             let (handle, store) = (self.parts.streams[stream].clone(), self.parts.store.clone());
             let keeps = self.parts.keeps;
             self.work.push(Box::pin(async move {
                 let result = open(&handle, &store, keeps).await.map_err(|e| e.to_string());
-                Done::Opened { stream, result }
+                Done::Opened { stream, question, result }
             }));
         }
     }
 
-    pub(super) fn opened(&mut self, stream: usize, result: Result<Opening, String>) {
+    pub(super) fn opened(&mut self, stream: usize, question: u64, result: Result<Opening, String>) {
+        if !self.gates[stream].waits_for(question) {
+            // Something happened meanwhile: it is asked for anew. A loss is told nevertheless.
+            if let Ok(Opening { losses, noticed: Some(why), .. }) = result {
+                self.tell_loss(stream, losses, &why);
+            }
+            return;
+        }
         let opening = match result {
             Ok(opening) => opening,
             Err(why) => return self.trouble(stream, &why),
-        };
-        let name = &self.parts.streams[stream].name;
-        let alarm = |kind, id, why: &str| {
-            self.parts.alarms.raise(&Event { kind, subject: name, id, reference: None, why });
         };
         if let Some(id) = opening.unknown {
             let why = format!(
                 "its last message {id} is not in the outbox: it was restored to an earlier state, or others publish there"
             );
-            alarm(Kind::DatabaseBehind, id.to_string(), &why);
+            self.alarm(Kind::DatabaseBehind, stream, id.to_string(), &why);
         }
         if let Some(why) = opening.noticed {
-            alarm(Kind::BrokerLost, opening.losses.to_string(), &why);
+            self.tell_loss(stream, opening.losses, &why);
         }
         if self.learned_losses(opening.losses) {
             // Before anything is sent, what was lost is made ready.
@@ -96,6 +100,15 @@ impl Relay {
         self.gates[stream].opened(opening.stream, opening.created);
         self.window.open_stream(stream);
         self.awake();
+    }
+
+    fn tell_loss(&self, stream: usize, loss: i32, why: &str) {
+        self.alarm(Kind::BrokerLost, stream, loss.to_string(), why);
+    }
+
+    fn alarm(&self, kind: Kind, stream: usize, id: String, why: &str) {
+        let subject = &self.parts.streams[stream].name;
+        self.parts.alarms.raise(&Event { kind, subject, id, reference: None, why });
     }
 
     /// Asks for the stream again: it is not what it was.
