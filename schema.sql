@@ -120,6 +120,7 @@ create table if not exists avouch.tx (
   created_at timestamptz not null default clock_timestamp(),
   checking_since timestamptz not null default clock_timestamp(),  -- what bounds in-progress: recheck begins anew
   checks     int not null default 0,          -- how often its checker was asked
+  checked_by text,                            -- the plugin version that answered last: its file's SHA-256
   unknowns   int not null default 0,          -- how many of the answers were unknown
   verdict    text,                            -- the last answer that did not decide, or the fault that gave none
   decided_at timestamptz,
@@ -159,6 +160,8 @@ create table if not exists avouch.outbox (
   dedup_key     text,
   reason        text,                         -- why it is dead, discarded or cancelled
   awaiting      int[],                        -- required consumers without a receipt, set when it is sent; null: nobody
+  received_by   int[],                        -- consumers whose receipts are in, and
+  received_at   timestamptz[],                -- since when, side by side
   -- Each row is updated at least once: its second version finds room beside the first, without a page split.
   constraint outbox_pkey primary key (id) with (fillfactor = 50)
 );
@@ -169,6 +172,9 @@ create index if not exists outbox_prepared on avouch.outbox (tx_id, seq) where s
 create index if not exists outbox_dead on avouch.outbox (seq) where state = 'dead';
 -- What consumers have not finished: by the place that the broker and its consumers speak of.
 create index if not exists outbox_awaited on avouch.outbox (stream, stream_seq) where awaiting is not null;
+-- For people who look for a key: by a hash, because keys may be long, and newest first. What is ready is found by its shard, so that
+-- an insert does not pay for it.
+create index if not exists outbox_key on avouch.outbox (hashtext(key), id) where key is not null and state <> 'ready';
 -- An outbox lives by its youngest rows: look at it often, so that dead index entries never pile up at the head.
 alter table avouch.outbox set (
   autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_insert_scale_factor = 0.05,
@@ -277,6 +283,8 @@ create table if not exists avouch.instance (
   sent_total     bigint not null default 0,
   sent_per_s     double precision not null default 0,
   inserted_per_s double precision not null default 0,
+  received_total bigint not null default 0,
+  received_per_s double precision not null default 0,
   trouble        text                         -- what keeps it from sending, if anything
 );
 
@@ -331,13 +339,43 @@ create table if not exists avouch.hold (
 create unique index if not exists hold_pause on avouch.hold (kind, name) where message_id is null;
 create index if not exists hold_message on avouch.hold (message_id) where message_id is not null;
 
+-- Who did what, and why. The runtime acts for people whom it knows by a token or a login: avouch.actor says who, avouch.why says why.
 create table if not exists avouch.audit (
   id       bigint generated always as identity primary key,
   at       timestamptz not null default clock_timestamp(),
-  actor    text not null default session_user,
+  actor    text not null default coalesce(nullif(current_setting('avouch.actor', true), ''), session_user),
   action   text not null,
   subject  text not null,
-  detail   text
+  detail   text,
+  why      text default nullif(current_setting('avouch.why', true), '')
+);
+
+-- What happened to a message or a transaction, as far as its own row does not tell: that it was inserted, released, sent once and
+-- received is told by timestamps there, so that the plain way costs nothing here. Written by the triggers note_message, note_recovery and
+-- note_tx, whoever makes the move.
+create table if not exists avouch.event (
+  id       bigint generated always as identity primary key,
+  at       timestamptz not null default clock_timestamp(),
+  subject  uuid not null,                     -- a message or a transaction
+  what     text not null,                     -- the state it came to; of a consumer's recovery: missed, sent_again, dead; of a
+                                              -- transaction also asked
+  consumer int,                               -- avouch.consumer, if it is about one of them
+  actor    text,                              -- the person who did it; null: nobody but Avouch
+  detail   jsonb not null
+);
+create index if not exists event_subject on avouch.event (subject, id);
+
+-- How it went, every ten seconds, for a day.
+create table if not exists avouch.sample (
+  at             timestamptz primary key,
+  ready          int not null,                -- these four are counted to 10001
+  waiting        int not null,                -- sent, and not yet received
+  dead           int not null,
+  in_doubt       int not null,
+  oldest_s       double precision,            -- age of the oldest message that may be sent and is not
+  inserted_per_s double precision not null,
+  sent_per_s     double precision not null,
+  received_per_s double precision not null
 );
 
 -- -- Plugins ----------------------------------------------------------------------------------------------------------
@@ -369,7 +407,7 @@ create table if not exists avouch.deployment (
   digest text,                                -- null: nobody answers to this name any more
   grants jsonb not null default '{}',         -- {"bindings": ["sql:orders"], "settings": {"grace_s": "30"}}
   at     timestamptz not null default clock_timestamp(),
-  actor  text not null default session_user,
+  actor  text not null default coalesce(nullif(current_setting('avouch.actor', true), ''), session_user),
   constraint deployment_plugin foreign key (name, digest) references avouch.plugin (name, digest)
 );
 create index if not exists deployment_current on avouch.deployment (name, id);
@@ -523,6 +561,67 @@ create or replace trigger ring_consumer before update on avouch.consumer for eac
 create or replace trigger ring_holds after insert or delete on avouch.hold for each statement
   execute function avouch.ring_holds();
 
+-- What the row does not tell by itself is written down. Their conditions let the plain moves pass without a call.
+create or replace function avouch.actor() returns text language sql stable parallel safe
+return nullif(current_setting('avouch.actor', true), '');
+
+create or replace function avouch.note_message() returns trigger language plpgsql security definer
+set search_path = pg_catalog, avouch, pg_temp as $$
+begin
+  insert into avouch.event (subject, what, actor, detail)
+  values (new.id, new.state, avouch.actor(), jsonb_strip_nulls(jsonb_build_object(
+    'from', old.state, 'generation', new.generation, 'reason', coalesce(new.reason, old.reason),
+    'stream', case when new.state = 'sent' then new.stream else old.stream end,
+    'sequence', case when new.state = 'sent' then new.stream_seq else old.stream_seq end,
+    'sent_at', case when new.state = 'ready' then old.sent_at end)));
+  return null;
+end $$;
+
+create or replace trigger note_message after update on avouch.outbox for each row
+  when (
+    old.state <> new.state
+      and not (new.state = 'consumed' and old.state = 'sent' or new.state = 'ready' and old.state = 'prepared')
+      and not (new.state = 'sent' and old.state = 'ready' and new.generation = 0)
+    or old.generation <> new.generation and new.state = 'ready'
+  )
+  execute function avouch.note_message();
+
+create or replace function avouch.note_recovery() returns trigger language plpgsql security definer
+set search_path = pg_catalog, avouch, pg_temp as $$
+begin
+  insert into avouch.event (subject, what, consumer, actor, detail)
+  values (new.message_id, case new.state when 'pending' then 'missed' when 'sent' then 'sent_again' else new.state end, new.consumer, avouch.actor(),
+    jsonb_strip_nulls(jsonb_build_object('generation', new.generation, 'tries', new.tries, 'reason', new.reason, 'stream', new.stream,
+      'sequence', new.stream_seq)));
+  return null;
+end $$;
+
+-- As consumer 0 it is about a message that was never sent: that is the message's own event.
+create or replace trigger note_recovery after insert on avouch.recovery for each row
+  when (new.consumer <> 0) execute function avouch.note_recovery();
+create or replace trigger note_recovery_move after update on avouch.recovery for each row
+  when (new.consumer <> 0 and old.state <> new.state) execute function avouch.note_recovery();
+
+create or replace function avouch.note_tx() returns trigger language plpgsql security definer
+set search_path = pg_catalog, avouch, pg_temp as $$
+begin
+  insert into avouch.event (subject, what, actor, detail)
+  values (new.id, case when new.state = old.state then 'asked' else new.state end, avouch.actor(), jsonb_strip_nulls(jsonb_build_object(
+    'verdict', case when new.state = old.state then new.verdict end, 'reason', case when new.state <> old.state then new.reason end,
+    'by', case when new.state in ('committed', 'rolled_back') then new.decided_by end,
+    'plugin', case when new.checks > 0 and new.decided_by is distinct from 'producer' and new.decided_by is distinct from 'operator' then new.checked_by end,
+    'checks', new.checks, 'next', case when new.state = 'prepared' then new.check_at end)));
+  return null;
+end $$;
+
+-- A producer that decides in time is told by the row. A claim, which counts a check, is no answer yet.
+create or replace trigger note_tx after update on avouch.tx for each row
+  when (
+    old.state <> new.state and not (old.state = 'prepared' and new.decided_by is not distinct from 'producer' and new.checks = 0)
+    or old.state = new.state and old.check_at <> new.check_at and old.checks = new.checks
+  )
+  execute function avouch.note_tx();
+
 -- -- What producers call ----------------------------------------------------------------------------------------------
 -- prepare: opens a transaction in doubt and returns its id. If nobody has decided after check_after, the checker (a
 -- plugin) is asked. Repeating an id returns it: a retried prepare never makes a second transaction.
@@ -651,8 +750,9 @@ end $$;
 
 -- Settles what is still undecided, in one go: how a checker's verdicts and an operator's word are applied. A transaction whose
 -- producer is deciding it right now is left alone, as is one that was decided. decided_by: checker (moves prepared ones) or
--- operator (moves those in doubt too). Returns the ids that it settled.
-create or replace function avouch.settle(ids uuid[], outcome text, decided_by text, reasons text[])
+-- operator (moves those in doubt too); plugins: the versions that answered. Returns the ids that it settled.
+drop function if exists avouch.settle(uuid[], text, text, text[]);
+create or replace function avouch.settle(ids uuid[], outcome text, decided_by text, reasons text[], plugins text[] default null)
 returns setof uuid language plpgsql security definer
 set search_path = pg_catalog, avouch, pg_temp set enable_seqscan = off as $$
 declare
@@ -666,8 +766,8 @@ begin
   ), settled as (
     update avouch.tx t
     set state = case outcome when 'commit' then 'committed' else 'rolled_back' end,
-        decided_at = clock_timestamp(), decided_by = settle.decided_by, reason = said.reason
-    from free join unnest(settle.ids, settle.reasons) as said (id, reason) on said.id = free.id
+        decided_at = clock_timestamp(), decided_by = settle.decided_by, reason = said.reason, checked_by = coalesce(said.plugin, t.checked_by)
+    from free join unnest(settle.ids, settle.reasons, settle.plugins) as said (id, reason, plugin) on said.id = free.id
     where t.id = free.id
     returning t.id
   )
@@ -1168,9 +1268,11 @@ grant insert, update, delete on avouch.instance, avouch.hold to avouch_runtime;
 grant update on avouch.shard to avouch_runtime;
 grant update (consumers) on avouch.meta to avouch_runtime;
 grant insert, update on avouch.reached, avouch.loss to avouch_runtime;
+grant delete on avouch.event to avouch_runtime;
+grant insert, delete on avouch.sample to avouch_runtime;
 grant insert on avouch.stream, avouch.audit, avouch.plugin, avouch.deployment, avouch.plugin_log to avouch_runtime;
 grant execute on function
-  avouch.settle(uuid[], text, text, text[]), avouch.recheck(uuid[]), avouch.discard(uuid, text), avouch.pause(text, text, text), avouch.resume(text, text),
+  avouch.settle(uuid[], text, text, text[], text[]), avouch.recheck(uuid[]), avouch.discard(uuid, text), avouch.pause(text, text, text), avouch.resume(text, text),
   avouch.resend(uuid), avouch.replay(text, uuid[], boolean), avouch.remove_consumer(text, text),
   avouch.inbox_decide(text, text, text, text)
   to avouch_runtime;

@@ -242,10 +242,11 @@ impl Checkback {
         }
     }
 
-    fn answered(&mut self, claim: Claim, answer: Option<Answer>) {
+    fn answered(&mut self, mut claim: Claim, answer: Option<Answer>) {
         let now = Instant::now();
         let verdict = match answer {
             Some(answer) => {
+                claim.checked_by = answer.digest.as_deref().map(Into::into);
                 let lines = report(&claim, &answer);
                 self.log.extend(lines.into_iter().take(LOG_LINES_MAX.saturating_sub(self.log.len())));
                 let opened = self.breakers.answered(&claim.checker, &answer.verdict, now);

@@ -78,6 +78,7 @@ pub struct Shards {
 struct Sample {
     at: Instant,
     sent_total: u64,
+    received_total: i64,
     last_seq: i64,
 }
 
@@ -196,15 +197,18 @@ impl Shards {
 
     fn report(&mut self, now: Instant, last_seq: i64) -> Report {
         let progress = self.progress.borrow().clone();
-        let sample = Sample { at: now, sent_total: progress.sent_total, last_seq };
+        let received_total = self.store.received_total();
+        let sample = Sample { at: now, sent_total: progress.sent_total, received_total, last_seq };
         let mut report = Report {
             sent_total: i64::try_from(progress.sent_total).unwrap_or(i64::MAX),
+            received_total,
             trouble: progress.trouble,
             ..Report::default()
         };
         if let Some(last) = &self.last {
             let seconds = now.duration_since(last.at).as_secs_f64().max(0.001);
             report.sent_per_s = (progress.sent_total.saturating_sub(last.sent_total)) as f64 / seconds;
+            report.received_per_s = (received_total - last.received_total) as f64 / seconds;
             report.inserted_per_s = (last_seq - last.last_seq).max(0) as f64 / seconds;
         }
         // A beat that follows at once would make a rate of nothing.

@@ -5,13 +5,19 @@ pub mod connect;
 pub mod control;
 mod inbox;
 mod link;
+pub mod operate;
+mod ownership;
 mod plugins;
 mod receipts;
 mod recoveries;
 mod rows;
+pub mod search;
 mod streams;
+mod upkeep;
+pub mod views;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,11 +25,12 @@ use serde::Deserialize;
 use tokio_postgres::error::SqlState;
 use uuid::Uuid;
 
-pub use self::checks::{Claim, Doubt, Due, Held, Parked, Postponed};
+pub use self::checks::{Claim, Decided, Doubt, Due, Held, Parked, Postponed};
 use self::connect::{Target, Tls};
 pub use self::inbox::Consumer;
 pub use self::link::{FIXED_PLANS, Plans};
 use self::link::{Link, Params};
+pub use self::ownership::{Owned, Report, Share};
 pub use self::plugins::{Deployment, LogLine};
 pub use self::receipts::{Awaited, Dead, GivenUp, Missed, Places, Stretch, Told};
 pub use self::recoveries::{DeadLetter, Recovery, SentAgain};
@@ -117,45 +124,6 @@ pub fn full_text(e: &dyn std::error::Error) -> String {
     text
 }
 
-/// A shard with the epoch under which it is owned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Owned {
-    /// The shard.
-    pub shard: u16,
-    /// Raised by each change of owner.
-    pub epoch: i64,
-}
-
-/// What an instance says of itself with each heartbeat.
-#[derive(Clone, Debug, Default)]
-pub struct Report {
-    /// Messages sent since it started.
-    pub sent_total: i64,
-    /// Messages sent a second, lately.
-    pub sent_per_s: f64,
-    /// Rows inserted a second into this database, lately.
-    pub inserted_per_s: f64,
-    /// What keeps it from sending.
-    pub trouble: Option<String>,
-}
-
-/// The cluster as one instance sees it.
-#[derive(Clone, Debug)]
-pub struct Share {
-    /// All shards.
-    pub shards: usize,
-    /// Instances with a lease.
-    pub alive: usize,
-    /// Those of them that are older than this one.
-    pub older: usize,
-    /// Until the first lease of another owner ends.
-    pub next_end: Option<Duration>,
-    /// The last seq that was handed out.
-    pub last_seq: i64,
-    /// This instance's shards.
-    pub owned: Vec<Owned>,
-}
-
 /// What a read needs to know beside its asks.
 #[derive(Clone, Debug)]
 pub struct Feeds {
@@ -171,7 +139,7 @@ pub struct Feeds {
 
 /// The runtime's connections to one database. Reading and marking go side by side, as
 /// do claiming transactions and settling them, the two halves of the inbox, and receipts and what is sent again without one; one is
-/// for producers that come over NATS; one serves the rest. Each is made when it is first used.
+/// for producers that come over NATS, one for people who look; one serves the rest. Each is made when it is first used.
 pub struct Store {
     reader: Link,
     marker: Link,
@@ -183,6 +151,8 @@ pub struct Store {
     finishes: Link,
     receipts: Link,
     recoveries: Link,
+    views: Link,
+    received_total: AtomicI64,
     target: Target,
 }
 
@@ -204,6 +174,8 @@ impl Store {
             finishes: link().impatient(),
             receipts: link(),
             recoveries: link(),
+            views: link(),
+            received_total: AtomicI64::new(0),
             target: target.clone(),
         })
     }
@@ -329,71 +301,5 @@ impl Store {
             }
         }
         Ok(holds)
-    }
-
-    // ── Ownership ──────────────────────────────────────────────────────────────────────────────────────────────────
-
-    /// Renews the lease.
-    pub async fn heartbeat(&self, id: Uuid, name: &str, lease: Duration, report: &Report) -> Result<(), Error> {
-        let lease_ms = i64::try_from(lease.as_millis()).unwrap_or(i64::MAX);
-        let version = env!("CARGO_PKG_VERSION");
-        self.control
-            .execute(
-                include_str!("store/heartbeat.sql"),
-                &[
-                    &id,
-                    &name,
-                    &version,
-                    &lease_ms,
-                    &report.sent_total,
-                    &report.sent_per_s,
-                    &report.inserted_per_s,
-                    &report.trouble,
-                ],
-            )
-            .await?;
-        Ok(())
-    }
-
-    /// What this instance owns, and among how many.
-    pub async fn share(&self, id: Uuid) -> Result<Share, Error> {
-        let rows = self.control.query(include_str!("store/share.sql"), &[&id]).await?;
-        let row = rows.first().ok_or_else(|| Error::Fatal("avouch.shard cannot be read".into()))?;
-        let (shards, epochs): (Vec<i32>, Vec<i64>) = (row.get(3), row.get(4));
-        let owned = shards.iter().zip(epochs).map(|(s, epoch)| Ok(Owned { shard: u16_of(*s)?, epoch }));
-        Ok(Share {
-            shards: usize::try_from(row.get::<_, i64>(0)).unwrap_or(0),
-            alive: usize::try_from(row.get::<_, i64>(1)).unwrap_or(0),
-            next_end: row.get::<_, Option<i64>>(6).map(|ms| Duration::from_millis(u64::try_from(ms).unwrap_or(0))),
-            older: usize::try_from(row.get::<_, i64>(5)).unwrap_or(0),
-            last_seq: row.get(2),
-            owned: owned.collect::<Result<_, Error>>()?,
-        })
-    }
-
-    /// Takes up to `max` shards whose owner is gone.
-    pub async fn acquire(&self, id: Uuid, max: usize) -> Result<u64, Error> {
-        let max = i64::try_from(max).unwrap_or(i64::MAX);
-        self.control.execute(include_str!("store/acquire.sql"), &[&id, &max]).await
-    }
-
-    /// Gives shards back.
-    pub async fn give_up(&self, id: Uuid, shards: &[u16]) -> Result<u64, Error> {
-        let shards: Vec<i32> = shards.iter().map(|s| i32::from(*s)).collect();
-        self.control.execute(include_str!("store/give_up.sql"), &[&id, &shards]).await
-    }
-
-    /// Gives everything back and signs off.
-    pub async fn leave(&self, id: Uuid) -> Result<(), Error> {
-        self.control.execute(include_str!("store/leave.sql"), &[&id]).await?;
-        Ok(())
-    }
-
-    // ── Upkeep ─────────────────────────────────────────────────────────────────────────────────────────────────────
-
-    /// Deletes up to `rows_max` ended messages with `from ≤ id < before`. Returns how many, and the last one's id.
-    pub async fn retire(&self, from: Uuid, before: Uuid, rows_max: i64) -> Result<(usize, Option<Uuid>), Error> {
-        let rows = self.control.query(include_str!("store/retire.sql"), &[&from, &before, &rows_max]).await?;
-        Ok((rows.len(), rows.first().map(|r| r.get(0))))
     }
 }

@@ -20,6 +20,8 @@ pub struct Config {
     /// How long a message is kept after it was inserted, once it has ended (sent without consumers, consumed, cancelled,
     /// discarded), in hours. Its dedup key is kept as long. 0 keeps everything.
     pub keep_hours: u64,
+    /// How long it is kept what happened to messages and transactions (`avouch messages show`), in hours. 0 keeps everything.
+    pub history_hours: u64,
     /// Lines of plugins' logs that are kept.
     pub plugin_log_lines_max: u64,
     /// How often to look.
@@ -28,10 +30,11 @@ pub struct Config {
     pub snapshot_max_s: u64,
 }
 
-/// Three days of history to look things up in. A report may take five minutes.
+/// Three days of messages to look things up in; what is exceptional is rare, and asked about later: a month of it. A report may take
+/// five minutes.
 impl Default for Config {
     fn default() -> Self {
-        Self { keep_hours: 72, plugin_log_lines_max: 100_000, every_ms: 5_000, snapshot_max_s: 300 }
+        Self { keep_hours: 72, history_hours: 720, plugin_log_lines_max: 100_000, every_ms: 5_000, snapshot_max_s: 300 }
     }
 }
 
@@ -53,7 +56,7 @@ const RETIRE_BATCHES: usize = 50;
 /// minute.
 const INBOX_PAGES: i64 = 2048;
 const INBOX_PARTS: usize = 6;
-/// Lines of plugins' logs deleted in one pass.
+/// Lines of plugins' logs deleted in one pass; and events.
 const FORGET_ROWS: i64 = 20_000;
 
 /// What the loop is given.
@@ -116,11 +119,21 @@ impl Upkeep {
         let walked = self.walk_inbox().await;
         let forgotten = self.parts.store.forget_logs(self.config.plugin_log_lines_max, FORGET_ROWS).await;
         let told = self.tell_pins().await.map_err(anyhow::Error::from);
-        let mut result = told.and(retired).and(forgotten.map(drop).and(walked).map_err(anyhow::Error::from));
+        let kept = self.keep_history().await.map_err(anyhow::Error::from);
+        let mut result = told.and(kept).and(retired).and(forgotten.map(drop).and(walked).map_err(anyhow::Error::from));
         for stream in &self.parts.streams {
             result = result.and(stream.relieve().await.map_err(anyhow::Error::from));
         }
         result
+    }
+
+    /// Writes down how it goes, and forgets what happened long ago.
+    async fn keep_history(&self) -> Result<(), Error> {
+        self.parts.store.sample().await?;
+        match i64::try_from(self.config.history_hours) {
+            Ok(hours) if hours > 0 => self.parts.store.forget_events(hours, FORGET_ROWS).await.map(drop),
+            _ => Ok(()),
+        }
     }
 
     /// Tells what keeps old row versions from being removed.

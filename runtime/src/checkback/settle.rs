@@ -2,11 +2,9 @@
 
 use std::hash::{BuildHasher as _, RandomState};
 
-use uuid::Uuid;
-
 use super::decide::Move;
 use crate::killpoint::{self, Point};
-use crate::store::{Claim, Error, LogLine, Parked, Postponed, Store};
+use crate::store::{Claim, Decided, Error, LogLine, Parked, Postponed, Store};
 
 /// What came of settling a batch.
 pub struct Settled {
@@ -21,29 +19,32 @@ pub async fn settle(store: &Store, batch: Vec<(Claim, Move)>, log: &[LogLine], r
     let mut settled = Settled { left: Vec::new(), result: Ok(()) };
     let (mut commits, mut rollbacks, mut postponed, mut parked) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for (claim, moved) in &batch {
+        let (id, digest) = (claim.id, claim.checked_by.clone());
         match moved {
-            Move::Commit { reason } => commits.push((claim.id, reason.clone())),
-            Move::RollBack { reason } => rollbacks.push((claim.id, Some(reason.clone()))),
+            Move::Commit { reason } => commits.push(Decided { id, reason: reason.clone(), digest }),
+            Move::RollBack { reason } => rollbacks.push(Decided { id, reason: Some(reason.clone()), digest }),
             Move::Postpone { wait_ms, unknown, said } => postponed.push(Postponed {
-                id: claim.id,
+                id,
                 until: claim.until,
                 wait_ms: i64::try_from(jittered(*wait_ms, random.hash_one(claim.id))).unwrap_or(i64::MAX),
                 unknown: i32::from(*unknown),
                 said: said.clone(),
+                digest,
             }),
-            Move::Park { reason } => parked.push(Parked { id: claim.id, until: claim.until, reason: reason.clone() }),
+            Move::Park { reason } => {
+                parked.push(Parked { id, until: claim.until, reason: reason.clone(), digest });
+            }
         }
     }
     let work = async {
         for (outcome, decided) in [("commit", commits), ("rollback", rollbacks)] {
-            let (ids, reasons): (Vec<Uuid>, Vec<Option<String>>) = decided.into_iter().unzip();
-            if !ids.is_empty() {
-                let moved = store.settle(outcome, &ids, &reasons).await?.len();
+            if !decided.is_empty() {
+                let moved = store.settle(outcome, &decided).await?.len();
                 killpoint::reached_by(Point::Committed, moved);
-                if moved < ids.len() {
+                if moved < decided.len() {
                     tracing::debug!(
                         outcome,
-                        lost = ids.len() - moved,
+                        lost = decided.len() - moved,
                         "verdicts that came after a decision of the producer"
                     );
                 }

@@ -35,6 +35,8 @@ pub struct Claim {
     pub messages: u32,
     /// The claim, as the answer must quote it.
     pub until: OffsetDateTime,
+    /// The plugin version that has answered, by its digest; none: nobody has.
+    pub checked_by: Option<String>,
 }
 
 /// A message that a transaction holds.
@@ -73,6 +75,8 @@ pub struct Postponed {
     pub unknown: i32,
     /// What was said.
     pub said: String,
+    /// Which version of its plugin said it.
+    pub digest: Option<String>,
 }
 
 /// A transaction that a person must decide.
@@ -84,6 +88,19 @@ pub struct Parked {
     pub until: OffsetDateTime,
     /// Why.
     pub reason: String,
+    /// Which version of its plugin was asked last.
+    pub digest: Option<String>,
+}
+
+/// A verdict that settles a transaction.
+#[derive(Clone, Debug)]
+pub struct Decided {
+    /// The transaction.
+    pub id: Uuid,
+    /// Why.
+    pub reason: Option<String>,
+    /// Which version of its plugin decided.
+    pub digest: Option<String>,
 }
 
 /// A transaction that a person must decide.
@@ -122,6 +139,7 @@ impl Store {
             unknowns: small(r.get(6)),
             messages: small(r.get(7)),
             until: r.get(8),
+            checked_by: None,
         };
         Ok(rows.iter().map(claim).collect())
     }
@@ -146,8 +164,11 @@ impl Store {
     }
 
     /// prepared → committed or rolled_back, and their messages with them. Returns those that were still undecided.
-    pub async fn settle(&self, outcome: &str, ids: &[Uuid], reasons: &[Option<String>]) -> Result<Vec<Uuid>, Error> {
-        let rows = self.verdicts.query(include_str!("settle.sql"), &[&ids, &outcome, &reasons]).await?;
+    pub async fn settle(&self, outcome: &str, decided: &[Decided]) -> Result<Vec<Uuid>, Error> {
+        let ids: Vec<Uuid> = decided.iter().map(|d| d.id).collect();
+        let reasons: Vec<Option<&str>> = decided.iter().map(|d| d.reason.as_deref()).collect();
+        let digests: Vec<Option<&str>> = decided.iter().map(|d| d.digest.as_deref()).collect();
+        let rows = self.verdicts.query(include_str!("settle.sql"), &[&ids, &outcome, &reasons, &digests]).await?;
         Ok(rows.iter().map(|r| r.get(0)).collect())
     }
 
@@ -158,7 +179,9 @@ impl Store {
         let waits: Vec<i64> = answers.iter().map(|a| a.wait_ms).collect();
         let unknowns: Vec<i32> = answers.iter().map(|a| a.unknown).collect();
         let said: Vec<&str> = answers.iter().map(|a| a.said.as_str()).collect();
-        self.verdicts.execute(include_str!("postpone.sql"), &[&ids, &claims, &waits, &unknowns, &said]).await
+        let digests: Vec<Option<&str>> = answers.iter().map(|a| a.digest.as_deref()).collect();
+        let sql = include_str!("postpone.sql");
+        self.verdicts.execute(sql, &[&ids, &claims, &waits, &unknowns, &said, &digests]).await
     }
 
     /// prepared → in_doubt. Returns how many.
@@ -166,7 +189,8 @@ impl Store {
         let ids: Vec<Uuid> = parked.iter().map(|p| p.id).collect();
         let claims: Vec<OffsetDateTime> = parked.iter().map(|p| p.until).collect();
         let reasons: Vec<&str> = parked.iter().map(|p| p.reason.as_str()).collect();
-        self.verdicts.execute(include_str!("park.sql"), &[&ids, &claims, &reasons]).await
+        let digests: Vec<Option<&str>> = parked.iter().map(|p| p.digest.as_deref()).collect();
+        self.verdicts.execute(include_str!("park.sql"), &[&ids, &claims, &reasons, &digests]).await
     }
 
     /// Transactions in doubt of which nobody was told, at most `rows`: the caller tells.

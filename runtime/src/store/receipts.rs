@@ -1,6 +1,7 @@
 //! Receipts and what is done without them: what consumers have not finished, what is sent again, what is given up.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio_postgres::Row;
@@ -133,6 +134,11 @@ impl Store {
         Ok(rows.iter().map(|r| (number(r), r.get(1))).collect())
     }
 
+    /// Receipts taken by this process.
+    pub fn received_total(&self) -> i64 {
+        self.received_total.load(Ordering::Relaxed)
+    }
+
     /// These consumers have finished these messages: one statement a consumer.
     pub async fn receive(&self, receipts: &[(Uuid, i32)]) -> Result<(), Error> {
         let mut by_consumer: BTreeMap<i32, Vec<Uuid>> = BTreeMap::new();
@@ -141,6 +147,7 @@ impl Store {
         }
         for (consumer, ids) in by_consumer {
             let received = self.receipts.execute(include_str!("receive.sql"), &[&ids, &consumer]).await?;
+            self.received_total.fetch_add(i64::try_from(received).unwrap_or(0), Ordering::Relaxed);
             killpoint::reached_by(Point::ReceiptRecorded, usize::try_from(received).unwrap_or(usize::MAX));
         }
         Ok(())

@@ -10,6 +10,7 @@ with lazy as materialized (
 )
 update avouch.outbox o
 set awaiting = nullif(array_remove(o.awaiting, $2), '{}'),
+    received_by = o.received_by || $2::int, received_at = o.received_at || clock_timestamp(),
     state = case
       when o.awaiting <@ array[$2] then 'consumed'
       when o.state = 'dead' and not exists (

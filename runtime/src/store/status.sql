@@ -3,6 +3,7 @@ select json_build_object(
   'ready', (select count(*) from (select from avouch.outbox where state = 'ready' and not_before is null limit 10001) x),
   'delayed', (select count(*) from (select from avouch.outbox where state = 'ready' and not_before is not null limit 10001) x),
   'prepared', (select count(*) from (select from avouch.outbox where state = 'prepared' limit 10001) x),
+  'waiting', (select count(*) from (select from avouch.outbox where awaiting is not null limit 10001) x),
   'dead', (select count(*) from (select from avouch.outbox where state = 'dead' limit 10001) x),
   'in_doubt', (select count(*) from (select from avouch.tx where state = 'in_doubt' limit 10001) x),
   'oldest_unsent_s', (
@@ -22,7 +23,7 @@ select json_build_object(
     select coalesce(json_agg(json_build_object(
       'name', i.name, 'version', i.version, 'lease_s', extract(epoch from i.lease_until - clock_timestamp()),
       'shards', (select coalesce(json_agg(s.shard order by s.shard), '[]') from avouch.shard s where s.owner = i.id),
-      'sent_total', i.sent_total, 'sent_per_s', i.sent_per_s, 'inserted_per_s', i.inserted_per_s, 'trouble', i.trouble
+      'sent_total', i.sent_total, 'sent_per_s', i.sent_per_s, 'inserted_per_s', i.inserted_per_s, 'received_per_s', i.received_per_s, 'trouble', i.trouble
     ) order by i.started_at), '[]')
     from avouch.instance i where i.lease_until > clock_timestamp() - interval '10 minutes'
   ),
@@ -34,7 +35,7 @@ select json_build_object(
     from (select * from avouch.loss order by id desc limit 10) l join avouch.stream s on s.id = l.stream
   ),
   'holds', (
-    select coalesce(json_agg(json_build_object('kind', h.kind, 'name', h.name, 'message_id', h.message_id, 'reason', h.reason)), '[]')
+    select coalesce(json_agg(json_build_object('kind', h.kind, 'name', h.name, 'message_id', h.message_id, 'reason', h.reason, 'created_at', h.created_at)), '[]')
     from (select * from avouch.hold order by created_at desc limit 20) h
   )
 )::text

@@ -54,9 +54,14 @@ impl Bus {
         });
     }
 
+    /// Once the server knows of it: flushing tells only that it was written, and plugins ask over other connections.
     async fn subscribe(&self, subject: &str) -> Subscriber {
-        let subscriber = self.client.subscribe(subject.to_owned()).await.expect("the server runs");
-        self.client.flush().await.expect("the server runs");
+        let mut subscriber = self.client.subscribe(subject.to_owned()).await.expect("the server runs");
+        let mark = self.client.new_inbox();
+        let mut back = self.client.subscribe(mark.clone()).await.expect("the server runs");
+        self.client.publish(mark.clone(), "".into()).await.expect("the server runs");
+        back.next().await.expect("the server runs");
+        while subject == ">" && subscriber.next().await.is_some_and(|heard| heard.subject.as_str() != mark) {}
         subscriber
     }
 

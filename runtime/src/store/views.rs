@@ -1,0 +1,119 @@
+//! What people see: documents that the API answers, pages and commands show. Each is made by one statement, as JSON.
+
+mod documents;
+
+use serde::de::DeserializeOwned;
+use uuid::Uuid;
+
+pub use self::documents::{
+    Audited, Consumer, Deployment, Event, FailureGroup, Hold, InboxRecord, Instance, Lost, Message, Payload,
+    PluginLine, Received, Sample, Status, Transaction, Waiting,
+};
+use super::link::Params;
+use super::{Error, Store};
+
+impl Store {
+    /// How it goes.
+    pub async fn status(&self) -> Result<Status, Error> {
+        let mut status = self.documents(include_str!("status.sql"), &[]).await?;
+        status.pop().ok_or_else(|| Error::Retry("the status came without a row".into()))
+    }
+
+    /// Transactions in one of these states before `before`, newest first, of this checker if one is named.
+    pub async fn transactions(
+        &self,
+        states: &[String],
+        checker: Option<&str>,
+        before: Option<Uuid>,
+        rows_max: i64,
+    ) -> Result<Vec<Transaction>, Error> {
+        let before = before.unwrap_or(Uuid::max());
+        if states.iter().all(|s| s == "in_doubt") {
+            return self.documents(include_str!("views/in_doubt.sql"), &[&checker, &before, &rows_max]).await;
+        }
+        self.documents(include_str!("views/transactions.sql"), &[&states, &checker, &before, &rows_max]).await
+    }
+
+    /// One transaction.
+    pub async fn transaction(&self, id: Uuid) -> Result<Option<Transaction>, Error> {
+        Ok(self.documents(include_str!("views/transaction.sql"), &[&id]).await?.pop())
+    }
+
+    /// What happened to a message, its transaction and its consumers' records, oldest first.
+    pub async fn timeline(&self, id: Uuid) -> Result<Vec<Event>, Error> {
+        self.documents(include_str!("views/timeline.sql"), &[&id]).await
+    }
+
+    /// What happened to a transaction, oldest first.
+    pub async fn tx_timeline(&self, id: Uuid) -> Result<Vec<Event>, Error> {
+        self.documents(include_str!("views/tx_timeline.sql"), &[&id]).await
+    }
+
+    /// The beginning of a payload.
+    pub async fn payload_shown(&self, id: Uuid, bytes_max: i32) -> Result<Option<Payload>, Error> {
+        Ok(self.documents(include_str!("views/payload_shown.sql"), &[&id, &bytes_max]).await?.pop())
+    }
+
+    /// Dead messages by what is wrong with them, the largest group first.
+    pub async fn failure_groups(&self) -> Result<Vec<FailureGroup>, Error> {
+        self.documents(include_str!("views/failure_groups.sql"), &[]).await
+    }
+
+    /// All consumers.
+    pub async fn consumers_shown(&self) -> Result<Vec<Consumer>, Error> {
+        self.documents(include_str!("views/consumers_shown.sql"), &[]).await
+    }
+
+    /// The records of the first messages that a consumer has not finished.
+    pub async fn unfinished_records(&self, consumer: &str, rows_max: i64) -> Result<Vec<InboxRecord>, Error> {
+        self.documents(include_str!("views/unfinished_records.sql"), &[&consumer, &rows_max]).await
+    }
+
+    /// One record.
+    pub async fn inbox_record(&self, consumer: &str, key: &str) -> Result<Option<InboxRecord>, Error> {
+        Ok(self.documents(include_str!("views/inbox_record.sql"), &[&consumer, &key]).await?.pop())
+    }
+
+    /// Deployments, newest first: of one plugin, or of all.
+    pub async fn deployments_shown(&self, name: Option<&str>, rows_max: i64) -> Result<Vec<Deployment>, Error> {
+        self.documents(include_str!("views/deployments_shown.sql"), &[&name, &rows_max]).await
+    }
+
+    /// Lines of plugins before `before`, newest first.
+    pub async fn plugin_lines(
+        &self,
+        name: Option<&str>,
+        before: Option<i64>,
+        rows_max: i64,
+    ) -> Result<Vec<PluginLine>, Error> {
+        let before = before.unwrap_or(i64::MAX);
+        self.documents(include_str!("views/plugin_lines.sql"), &[&name, &before, &rows_max]).await
+    }
+
+    /// What people did before `before`, newest first.
+    pub async fn audited(&self, before: Option<i64>, rows_max: i64) -> Result<Vec<Audited>, Error> {
+        let before = before.unwrap_or(i64::MAX);
+        self.documents(include_str!("views/audited.sql"), &[&before, &rows_max]).await
+    }
+
+    /// What is held, newest first.
+    pub async fn holds_shown(&self, rows_max: i64) -> Result<Vec<Hold>, Error> {
+        self.documents(include_str!("views/holds_shown.sql"), &[&rows_max]).await
+    }
+
+    /// How it went in the last so many minutes, oldest first.
+    pub async fn samples(&self, minutes: i32) -> Result<Vec<Sample>, Error> {
+        self.documents(include_str!("views/samples.sql"), &[&minutes]).await
+    }
+
+    /// Rows of one JSON document each.
+    pub(super) async fn documents<T: DeserializeOwned>(
+        &self,
+        sql: &'static str,
+        params: Params<'_>,
+    ) -> Result<Vec<T>, Error> {
+        let rows = self.views.query(sql, params).await?;
+        let read = |row: &tokio_postgres::Row| serde_json::from_str(row.get(0));
+        rows.iter().map(read).collect::<Result<_, _>>().map_err(|e| Error::Fatal(format!("a view cannot be read: {e}")))
+    }
+}

@@ -1,0 +1,14 @@
+-- What happened to a transaction. $1 id.
+with happened (at, what, actor, detail, place) as (
+  select t.created_at, 'prepared', null::text, jsonb_strip_nulls(jsonb_build_object('checker', t.checker, 'reference', t.ref)), 0::bigint
+  from avouch.tx t where t.id = $1
+  union all
+  select t.decided_at, t.state, null, jsonb_strip_nulls(jsonb_build_object('by', t.decided_by, 'reason', t.reason)), 0
+  from avouch.tx t
+  where t.id = $1 and t.decided_at is not null and not exists (select from avouch.event e where e.subject = t.id and e.what = t.state)
+  union all
+  select e.at, e.what, e.actor, e.detail, e.id from avouch.event e where e.subject = $1
+)
+select jsonb_build_object('at', h.at, 'subject', 'transaction', 'what', h.what, 'consumer', null, 'actor', h.actor, 'detail', h.detail)::text
+from (select * from happened limit 1000) h
+order by h.at, h.place
