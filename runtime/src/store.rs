@@ -137,11 +137,12 @@ pub struct Feeds {
     pub previous: String,
 }
 
-/// The runtime's connections to one database. Reading and marking go side by side, as
+/// The runtime's connections to one database. Reading, looking back (which takes long behind a held snapshot) and marking go side by side, as
 /// do claiming transactions and settling them, the two halves of the inbox, and receipts and what is sent again without one; one is
 /// for producers that come over NATS, one for people who look; one serves the rest. Each is made when it is first used.
 pub struct Store {
     reader: Link,
+    looker: Link,
     marker: Link,
     control: Link,
     claims: Link,
@@ -165,6 +166,7 @@ impl Store {
         let link = || Link::new(target.clone(), timeout, plans);
         Ok(Self {
             reader: link(),
+            looker: link(),
             marker: link(),
             control: link(),
             claims: link(),
@@ -229,7 +231,7 @@ impl Store {
     pub async fn look_back(&self, asks: &[Ask], feeds: &Feeds) -> Result<Vec<(usize, u16, i64)>, Error> {
         let a = AskColumns::new(asks, &feeds.only);
         let rows = self
-            .reader
+            .looker
             .query(
                 include_str!("store/look_back.sql"),
                 &[&a.feeds, &a.topics, &a.shards, &a.afters, &a.rows, &feeds.left_out],
