@@ -412,6 +412,35 @@ create table if not exists avouch.deployment (
 );
 create index if not exists deployment_current on avouch.deployment (name, id);
 
+-- -- Access -----------------------------------------------------------------------------------------------------------
+-- Who may use the HTTP API and the console. Of each secret only its SHA-256 is here: it holds 256 random bits, so that nothing
+-- slower is needed.
+create table if not exists avouch.token (
+  id           uuid primary key default avouch.uuid_v7(),
+  hash         bytea not null constraint token_hash_unique unique constraint token_hash_length check (octet_length(hash) = 32),
+  name         text not null constraint token_name_form check (name ~ '^[A-Za-z0-9_.@-]{1,64}$'),
+  role         text not null constraint token_role_known check (role in ('view', 'operate', 'admin')),
+  created_at   timestamptz not null default clock_timestamp(),
+  created_by   text not null default session_user,
+  expires_at   timestamptz,                   -- null: never
+  last_used_at timestamptz,                   -- to the minute
+  revoked_at   timestamptz
+);
+-- A name is who the audit says it was, so that it stands for one token at a time.
+create unique index if not exists token_name on avouch.token (name) where revoked_at is null;
+
+create table if not exists avouch.session (
+  hash       bytea primary key constraint session_hash_length check (octet_length(hash) = 32),
+  token_id   uuid constraint session_token references avouch.token on delete cascade,  -- null: a person of OpenID Connect
+  who        text not null constraint session_who_length check (octet_length(who) <= 256),
+  role       text not null constraint session_role_known check (role in ('view', 'operate', 'admin')),
+  created_at timestamptz not null default clock_timestamp(),
+  seen_at    timestamptz not null default clock_timestamp(),
+  ends_at    timestamptz not null
+);
+create index if not exists session_of_token on avouch.session (token_id) where token_id is not null;
+create index if not exists session_ends on avouch.session (ends_at);
+
 -- -- Dead messages ----------------------------------------------------------------------------------------------------
 -- What is the same failure: its reason without what differs from message to message.
 create or replace function avouch.failure_class(reason text) returns text
@@ -1250,6 +1279,8 @@ grant execute on function
   to avouch_consumer, avouch_runtime;
 
 grant select on all tables in schema avouch to avouch_runtime, avouch_viewer;
+revoke all on avouch.token, avouch.session from avouch_viewer;
+grant insert, update, delete on avouch.token, avouch.session to avouch_runtime;
 grant select on sequence avouch.outbox_seq to avouch_runtime, avouch_viewer;
 grant usage on sequence avouch.outbox_seq to avouch_runtime;
 grant update, delete on avouch.outbox to avouch_runtime;

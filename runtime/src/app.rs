@@ -1,5 +1,6 @@
 //! The only wiring: connects the edges, spawns the loops, waits for a signal, drains.
 
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::admin::{self, Admin};
 use crate::alarm::{self, Alarms};
 use crate::broker::Broker;
 use crate::checkback::Checkback;
@@ -32,19 +34,33 @@ const LEAVE_LIMIT: Duration = Duration::from_secs(3);
 
 /// Runs until `stop`, then drains within the grace period. `ready` is told once each source works.
 pub async fn run(config: Config, stop: CancellationToken, ready: impl FnOnce()) -> anyhow::Result<()> {
+    let listener = config.admin.listen.map(admin::listen).transpose()?;
+    run_on(listener, config, stop, ready).await
+}
+
+/// The same with the API and the console on a port that is taken already, if on any.
+pub async fn run_on(
+    listener: Option<TcpListener>,
+    config: Config,
+    stop: CancellationToken,
+    ready: impl FnOnce(),
+) -> anyhow::Result<()> {
     if config.source.is_empty() {
         bail!(
             "no database is configured: set [source.main] url in the file, AVOUCH_SOURCE__MAIN__URL, or --database-url"
         );
     }
     let (mut running, mut sinks) = (JoinSet::new(), JoinSet::new());
+    // From the start, so that it tells what is waited for.
+    let shown = listener.map(|listener| start_admin(&config, listener, stop.clone(), &mut running)).transpose()?;
     let (alarms, configured) = alarm::sinks(&config.alarm, &instance_name(&config))?;
     let drained = CancellationToken::new();
     for sink in configured {
         sinks.spawn(sink.run(drained.clone()));
     }
     for (name, source) in &config.source {
-        let started = start_source(&config, name, source, alarms.of(name), stop.clone(), &mut running);
+        let shown = shown.as_ref().filter(|_| config.is_shown(name));
+        let started = start_source(&config, (name, source), shown, alarms.of(name), stop.clone(), &mut running);
         tokio::select! {
             () = stop.cancelled() => {}
             result = started => result.with_context(|| format!("source {name}"))?,
@@ -71,18 +87,32 @@ pub async fn run(config: Config, stop: CancellationToken, ready: impl FnOnce()) 
     Ok(())
 }
 
+/// Serves the API and the console of the shown source, over connections of their own.
+fn start_admin(
+    config: &Config,
+    listener: TcpListener,
+    stop: CancellationToken,
+    running: &mut JoinSet<()>,
+) -> anyhow::Result<admin::State> {
+    let source = config.source.iter().find(|(name, _)| config.is_shown(name)).map(|(_, source)| source);
+    let source = source.context("admin.source names a database that is not configured")?;
+    let store = Arc::new(Store::new(source, &format!("avouch admin {}", instance_name(config)), plans(config))?);
+    let admin = Admin::new(&config.admin, listener, store)?;
+    let state = admin.state();
+    running.spawn(admin.run(stop, Duration::from_millis(config.grace_ms)));
+    Ok(state)
+}
+
 async fn start_source(
     config: &Config,
-    name: &str,
-    source: &store::Config,
+    (name, source): (&str, &store::Config),
+    shown: Option<&admin::State>,
     alarms: Alarms,
     stop: CancellationToken,
     running: &mut JoinSet<()>,
 ) -> anyhow::Result<()> {
     let instance = instance_name(config);
-    // The doorbell's probe proves that the connection is direct; without it, it may be a pooler's.
-    let plans = if config.doorbell.mode == Mode::On { Plans::Fixed } else { Plans::Free };
-    let store = Arc::new(Store::new(source, &format!("avouch {instance}"), plans)?);
+    let store = Arc::new(Store::new(source, &format!("avouch {instance}"), plans(config))?);
     until_it_answers(name, async || serve_schema(&store).await).await?;
     // In every database, for `avouch.inbox_once`: whoever asks over NATS is answered by the served one.
     let consumers = inbox::consumers(&config.consumer, &config.streams()[0].0);
@@ -96,6 +126,7 @@ async fn start_source(
     let streams: Vec<_> =
         config.streams().iter().map(|(name, c)| broker.stream(name, c, config.consumers_of(name))).collect();
     let (progress, watched) = watch::channel(Progress::default());
+    let connected = broker.connected();
     let (shards, ownership) = Shards::new(&config.shards, &instance, Arc::clone(&store), watched, doorbell.shards());
     let parts = upkeep::Parts {
         store: Arc::clone(&store),
@@ -106,6 +137,7 @@ async fn start_source(
     let upkeep = Upkeep::new(config.upkeep.clone(), parts, config.inbox.keep_hours);
     let topics = config.topics()?;
     let rules = Arc::new(rules(config)?);
+    let shared = Arc::clone(&rules);
     let rung = doorbell.deployments();
     let mut deployments =
         Deployments::new(Arc::clone(&store), Arc::clone(&rules), config.rules.file_bytes_max, rung, alarms.clone());
@@ -147,6 +179,16 @@ async fn start_source(
     let checkers = (Arc::clone(&rules), asked.collect());
     let recovery = Recovery::new(config.recovery.clone(), Arc::clone(&store), resent, checkers, seen, alarms.clone());
     running.spawn(recovery.run(stop.clone()));
+    if let Some(shown) = shown {
+        shown.attach(admin::Parts {
+            connected,
+            versions: schema::SERVED,
+            rules: shared,
+            file_bytes_max: config.rules.file_bytes_max,
+            streams: streams.clone(),
+            configured: config.durables().into_keys().collect(),
+        });
+    }
     let keeps = config.upkeep.keeps();
     let parts = Parts { store, broker, replies, streams, topics, doorbell, ownership, progress, alarms, keeps };
     let relay = Relay::new(config.relay.clone(), parts);
@@ -164,6 +206,11 @@ async fn start_source(
         }
     });
     Ok(())
+}
+
+/// The doorbell's probe proves that connections are direct; without it, they may be a pooler's.
+fn plans(config: &Config) -> Plans {
+    if config.doorbell.mode == Mode::On { Plans::Fixed } else { Plans::Free }
 }
 
 /// Where it is recorded what consumers did.

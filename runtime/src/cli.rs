@@ -9,6 +9,7 @@ mod inspect;
 mod operate;
 mod plugin;
 mod schema;
+mod token;
 mod tx;
 
 use std::path::PathBuf;
@@ -20,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::secret::Secret;
-use crate::store::{self, connect::Target};
+use crate::store::{self, Plans, Store, connect::Target};
 use crate::{app, dev, exporter, logs, rules};
 
 /// Committed outbox rows reach NATS JetStream: in order per key, at least once, never lost.
@@ -67,6 +68,9 @@ enum Command {
     /// Decide transactions in doubt
     #[command(subcommand)]
     Tx(tx::Command),
+    /// Make, list and revoke tokens for the API and the console
+    #[command(subcommand)]
+    Token(token::Command),
     /// Try the sinks of alarms
     #[command(subcommand)]
     Alarm(alarm::Command),
@@ -167,6 +171,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         }
         Command::Plugin(command) => plugin::run(&common, command).await,
         Command::Tx(command) => tx::run(&common.target()?, command).await,
+        Command::Token(command) => token::run(&common.store()?, command).await,
         Command::Alarm(alarm::Command::Test { name }) => {
             let config = common.load()?;
             alarm::test(&config.alarm, name, &app::instance_name(&config)).await
@@ -207,19 +212,29 @@ impl Common {
         Ok(config)
     }
 
+    /// What is asked of the chosen source.
+    fn store(&self) -> anyhow::Result<Store> {
+        let config = self.load()?;
+        Ok(Store::new(source_of(&config, &self.source)?, "avouch cli", Plans::Free)?)
+    }
+
     /// The database of the chosen source.
     fn target(&self) -> anyhow::Result<Target> {
         target_of(&self.load()?, &self.source)
     }
 }
 
-fn target_of(config: &Config, name: &str) -> anyhow::Result<Target> {
-    let source = config.source.get(name).ok_or_else(|| {
+fn source_of<'a>(config: &'a Config, name: &str) -> anyhow::Result<&'a store::Config> {
+    config.source.get(name).ok_or_else(|| {
         anyhow::anyhow!(
             "source {name} is not configured: set [source.{name}] url in the file, AVOUCH_SOURCE__{}__URL, or --database-url",
             name.to_uppercase()
         )
-    })?;
+    })
+}
+
+fn target_of(config: &Config, name: &str) -> anyhow::Result<Target> {
+    let source = source_of(config, name)?;
     let timeout = std::time::Duration::from_millis(source.connect_timeout_ms);
     Ok(Target::new(&source.url, &source.tls, "avouch cli", timeout)?)
 }

@@ -14,8 +14,8 @@ use figment::providers::{Env, Format, Toml};
 use serde::Deserialize;
 
 use crate::{
-    alarm, broker, checkback, control, doorbell, exporter, inbox, killpoint, logs, receipts, recovery, relay, rules,
-    shards, store, topics, upkeep,
+    admin, alarm, broker, checkback, control, doorbell, exporter, inbox, killpoint, logs, receipts, recovery, relay,
+    rules, shards, store, topics, upkeep,
 };
 
 /// Everything that can be configured.
@@ -62,6 +62,8 @@ pub struct Config {
     pub receipts: receipts::Config,
     /// Sending again what a consumer missed.
     pub recovery: recovery::Config,
+    /// The HTTP API and the console.
+    pub admin: admin::Config,
     /// Metrics.
     pub metrics: exporter::Config,
     /// Logging.
@@ -96,6 +98,7 @@ impl Default for Config {
             consumer: BTreeMap::new(),
             receipts: receipts::Config::default(),
             recovery: recovery::Config::default(),
+            admin: admin::Config::default(),
             metrics: exporter::Config::default(),
             log: logs::Config::default(),
             instance_name: None,
@@ -189,6 +192,11 @@ impl Config {
     /// Whether producers reach this database over NATS.
     pub fn is_served(&self, source: &str) -> bool {
         self.control.enabled && self.control.source.as_ref().is_none_or(|name| name == source)
+    }
+
+    /// Whether the API and the console show this database.
+    pub fn is_shown(&self, source: &str) -> bool {
+        self.admin.source.as_ref().is_none_or(|name| name == source)
     }
 
     /// What the relay needs to know of topics.

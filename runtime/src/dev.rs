@@ -5,6 +5,7 @@ pub mod nats_server;
 pub mod postgres;
 pub mod process;
 
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 
 use anyhow::Context as _;
@@ -16,7 +17,7 @@ use self::postgres::Postgres;
 use self::process::Error;
 use crate::config::Config;
 use crate::secret::Secret;
-use crate::{app, schema, store};
+use crate::{admin, app, schema, store};
 
 /// `avouch dev`'s own options.
 #[derive(Args, Clone, Debug)]
@@ -121,8 +122,10 @@ pub async fn run(
     let (database, nats) = (servers.database_url(), servers.nats_url());
     let mut owner = config.clone();
     owner.source.insert("main".into(), store::Config::of(Secret::new(&database)));
-    let result = app::run(config, stop, || {
-        print_welcome(&database, &nats);
+    let (listener, config) = with_console(config)?;
+    let console = listener.local_addr().context("the console's address")?;
+    let result = app::run_on(Some(listener), config, stop, || {
+        print_welcome(&database, &nats, &console.to_string());
         ready(owner);
     })
     .await;
@@ -130,12 +133,23 @@ pub async fn run(
     result
 }
 
-fn print_welcome(database: &str, nats: &str) {
+/// The console as configured; else on its usual port, or on another one if that is taken, for whoever is on this machine.
+fn with_console(mut config: Config) -> Result<(TcpListener, Config), admin::Error> {
+    if let Some(listen) = config.admin.listen {
+        return Ok((admin::listen(listen)?, config));
+    }
+    config.admin.auth = admin::Auth::None;
+    let anywhere = SocketAddr::new(admin::DEV_LISTEN.ip(), 0);
+    Ok((admin::listen(admin::DEV_LISTEN).or_else(|_| admin::listen(anywhere))?, config))
+}
+
+fn print_welcome(database: &str, nats: &str, console: &str) {
     println!(
         "\nAvouch runs, with a Postgres and a nats-server of its own. Ctrl-C stops all three; the data stays in .avouch/\n\
          \n  insert a row      psql {database} -c \"insert into avouch.outbox (topic, key, payload) values ('orders.created', '42', '{{\\\"id\\\":42}}')\"\
          \n  watch the stream  nats --server {nats} sub 'msg.>'      (or any NATS client)\
-         \n  see how it goes   avouch --database-url {database} status\n"
+         \n  see how it goes   avouch --database-url {database} status\
+         \n  in a browser      http://{console}\n"
     );
 }
 

@@ -2,6 +2,7 @@
 //!
 //! A thin library for the binary `avouch`, the tests and the examples; its Rust API is not a contract.
 
+pub mod access;
 pub mod killpoint;
 pub mod message;
 
@@ -20,6 +21,7 @@ pub mod rules;
 pub mod secret;
 pub mod store;
 
+pub mod admin;
 pub mod checkback;
 pub mod control;
 pub mod deployments;

@@ -16,7 +16,7 @@ const EXPECTED: &str = include_str!("store/expected.txt");
 /// Prints the state of an install in the lines of `EXPECTED`.
 pub const DESCRIBE: &str = include_str!("store/describe.sql");
 /// The versions that this runtime serves: the one it installs, and the one before, for rolling restarts.
-const SERVED: std::ops::RangeInclusive<i32> = 1..=1;
+pub const SERVED: std::ops::RangeInclusive<i32> = 1..=1;
 
 /// What differs from a fresh install.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

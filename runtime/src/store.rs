@@ -1,5 +1,6 @@
 //! Everything Avouch asks of Postgres, one guarded statement a move. The only code that runs Avouch's own SQL.
 
+pub mod access;
 mod checks;
 pub mod connect;
 pub mod control;
@@ -154,6 +155,7 @@ pub struct Store {
     recoveries: Link,
     views: Link,
     received_total: AtomicI64,
+    access: Link,
     target: Target,
 }
 
@@ -178,6 +180,7 @@ impl Store {
             recoveries: link(),
             views: link(),
             received_total: AtomicI64::new(0),
+            access: link(),
             target: target.clone(),
         })
     }

@@ -22,6 +22,7 @@ const PAGES: &[&str] = &[
     "docs/consumers.md",
     "docs/guarantees.md",
     "docs/operating.md",
+    "docs/api.md",
     "docs/plugins.md",
     "examples/tcc/README.md",
     "examples/saga/README.md",
@@ -185,6 +186,10 @@ const EVERY_TABLE: &[(&str, &str)] = &[
     ("topic.NAME.on_dead", "\"park\""),
     ("checker.NAME.on_exhausted", "\"park\""),
     ("consumer.NAME.takeover", "\"rerun\""),
+    ("admin.tls.certificate", "\"x\""),
+    ("admin.tls.key", "\"x\""),
+    ("admin.oidc.issuer", "\"https://login.example\""),
+    ("admin.oidc.client_id", "\"x\""),
     ("binding.sql.NAME.url", "\"x\""),
     ("binding.http.NAME.origin", "\"x\""),
     ("binding.nats.NAME.subjects", "[]"),
@@ -250,6 +255,7 @@ fn values(kind: &str, default: &str) -> Vec<String> {
         // Also the name of a stream.
         "text" | "path" | "secret" => "\"NAME\"",
         "address" => "\"127.0.0.1:9187\"",
+        "url" => "\"https://avouch.example\"",
         other => panic!("{other:?} is no type of the reference"),
     };
     vec![if has_none { example.to_owned() } else { default.to_owned() }]

@@ -7,6 +7,7 @@ mod input;
 mod producers;
 mod transactions;
 
+mod admin;
 mod alarm;
 mod bloat;
 mod broker;

@@ -1,6 +1,6 @@
 //! TLS and credentials to both servers: what is encrypted, who is believed, and what is said when something is wrong.
 
-mod identities;
+pub mod identities;
 mod permissions;
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};

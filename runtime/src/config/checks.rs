@@ -119,6 +119,18 @@ pub fn wrong(config: &Config) -> Vec<String> {
         "several databases are configured: name the one that producers reach over NATS, control.source = \"…\", or set \
          control.enabled = false",
     );
+    for fault in config.admin.faults() {
+        check(false, &fault);
+    }
+    let shown = &config.admin.source;
+    check(
+        shown.as_ref().is_none_or(|name| config.source.contains_key(name)),
+        "admin.source names a database that is not configured: add [source.NAME]",
+    );
+    check(
+        config.admin.listen.is_none() || config.source.len() < 2 || shown.is_some(),
+        "several databases are configured: name the one that the API and the console show, admin.source = \"…\"",
+    );
     for fault in alarm::Config::faults(&config.alarm) {
         check(false, &fault);
     }

@@ -1,0 +1,73 @@
+//! Who may pass: for every route the same questions, in the same order. A route that names no role of its own is closed.
+
+use axum::extract::Request;
+use axum::http::header::{HOST, ORIGIN};
+use axum::http::{HeaderMap, Method};
+use axum::middleware::Next;
+use axum::response::Response;
+
+use super::caller::{By, demand, identify};
+use super::problem::Problem;
+use super::state::State;
+use crate::access::Role;
+
+/// What a route needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Nothing.
+    Open,
+    /// Somebody with this role.
+    Needs(Role),
+}
+
+/// Lets a request pass to a route that needs this, with its caller at hand for the extractors.
+pub async fn guard(access: Access, mut request: Request, next: Next) -> Result<Response, Problem> {
+    let state = request.extensions().get::<State>().cloned();
+    let state = state.ok_or_else(|| Problem::internal("a route is not connected", "report it as a fault of avouch"))?;
+    let changes = !is_safe(request.method());
+    match access {
+        Access::Open if changes => same_origin(&state, request.headers(), &By::Nothing)?,
+        Access::Open => {}
+        Access::Needs(role) => {
+            let caller = identify(&state, request.headers()).await?;
+            if changes {
+                same_origin(&state, request.headers(), &caller.by)?;
+            }
+            demand(&caller, role)?;
+            request.extensions_mut().insert(caller);
+        }
+    }
+    Ok(next.run(request).await)
+}
+
+/// Methods that change nothing.
+pub fn is_safe(method: &Method) -> bool {
+    [Method::GET, Method::HEAD, Method::OPTIONS].contains(method)
+}
+
+/// Refuses what a page of another site has sent. Browsers say where a request comes from, in `Sec-Fetch-Site` or `Origin`; a page that
+/// sends no referrer posts its forms with the origin `null`. What says neither comes from no browser of today; only a session, which browsers
+/// bring along by themselves, must not come without a word.
+fn same_origin(state: &State, headers: &HeaderMap, by: &By) -> Result<(), Problem> {
+    let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or_default());
+    let host = text(HOST.as_str()).unwrap_or_default();
+    let origin = text(ORIGIN.as_str());
+    let is_own = origin.map(|origin| state.site.owns(origin, host));
+    let passes = match (text("sec-fetch-site"), is_own) {
+        (Some("same-origin"), None | Some(true)) => true,
+        (Some("same-origin"), Some(false)) => origin == Some("null"),
+        (Some(_), _) => false,
+        (None, Some(is_own)) => is_own,
+        (None, None) => !matches!(by, By::Session(_)),
+    };
+    if passes {
+        return Ok(());
+    }
+    Err(Problem::foreign(
+        format!(
+            "it comes from {}, which is not this console",
+            origin.unwrap_or("a page that does not say where it is")
+        ),
+        "use the console's own pages; behind a proxy, set admin.public_url to what browsers call it",
+    ))
+}

@@ -1,0 +1,204 @@
+//! Logging in and out of the console: with a token, or where people are known.
+
+use axum::Extension;
+use axum::extract;
+use axum::http::header::{LOCATION, SET_COOKIE};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::{Html, IntoResponse, Response};
+use maud::html;
+use serde::Deserialize;
+
+use super::Auth;
+use super::body::{Form, Query};
+use super::caller::{By, Viewer};
+use super::console::document;
+use super::cookie::Cookie;
+use super::guard::Access;
+use super::oidc::{Answer, Issuer};
+use super::page::Pages;
+use super::problem::Problem;
+use super::state::{Peer, State};
+use crate::access::{Role, hash_secret, hash_token, new_secret};
+use crate::store::access::{Known, NewSession};
+
+/// People log in at the issuer within this time.
+const LOGIN_S_MAX: u32 = 600;
+
+/// Its routes.
+pub fn pages() -> Pages {
+    Pages::default()
+        .get("/login", Access::Open, show)
+        .post("/login", Access::Open, enter)
+        .get("/login/oidc", Access::Open, leave_for_issuer)
+        .get("/login/oidc/callback", Access::Open, come_back)
+        .post("/logout", Access::Needs(Role::View), leave)
+}
+
+/// Where to go when that is done.
+#[derive(Debug, Deserialize)]
+struct Next {
+    next: Option<String>,
+}
+
+/// What the form says.
+#[derive(Debug, Deserialize)]
+struct Entry {
+    token: String,
+    next: Option<String>,
+}
+
+/// The form; `next` is where it leads.
+pub fn page(state: &State, next: &str, notice: Option<&str>) -> Html<String> {
+    let body = html! {
+        form.login method="post" action="/login" {
+            h1 { "Avouch" }
+            @if let Some(notice) = notice { p.notice role="alert" { (notice) } }
+            label for="token" { "Token" }
+            input #token name="token" type="password" autocomplete="current-password" required autofocus placeholder="avouch_…";
+            input name="next" type="hidden" value=(local(next));
+            button { "Log in" }
+            @if state.issuer.is_some() {
+                a.button href={ "/login/oidc?next=" (encoded(local(next))) } { "Log in with OpenID Connect" }
+            }
+            p { "An administrator makes tokens with " code { "avouch token create" } "." }
+        }
+    };
+    document("Log in", &body)
+}
+
+async fn show(extract::State(state): extract::State<State>, Query(next): Query<Next>) -> Response {
+    let next = next.next.as_deref().unwrap_or("/");
+    if state.config.auth == Auth::None { to(local(next)) } else { page(&state, next, None).into_response() }
+}
+
+async fn enter(
+    extract::State(state): extract::State<State>,
+    Extension(peer): Extension<Peer>,
+    headers: HeaderMap,
+    Form(entry): Form<Entry>,
+) -> Result<Response, Problem> {
+    take_try(&state, peer)?;
+    let next = entry.next.as_deref().unwrap_or("/");
+    let known = match hash_token(entry.token.trim()) {
+        Some(hash) => state.store.token_bearer(&hash).await?,
+        None => None,
+    };
+    let Some(known) = known else {
+        tracing::info!(remote = %peer.remote, "a login with a token was refused");
+        let notice = "This token is not valid: it is mistyped, expired or revoked.";
+        return Ok((StatusCode::UNAUTHORIZED, page(&state, next, Some(notice))).into_response());
+    };
+    state.give_tries_back(peer.remote.ip());
+    let cookie = begin(&state, &headers, &known).await?;
+    Ok(with_cookies(to(local(next)), [cookie]))
+}
+
+async fn leave(extract::State(state): extract::State<State>, Viewer(caller): Viewer) -> Result<Response, Problem> {
+    if let By::Session(hash) = &caller.by {
+        state.store.end_session(hash).await?;
+    }
+    Ok(with_cookies(to("/login"), [Cookie::Session.clear(&state.site)]))
+}
+
+async fn leave_for_issuer(
+    extract::State(state): extract::State<State>,
+    Extension(peer): Extension<Peer>,
+    Query(next): Query<Next>,
+) -> Result<Response, Problem> {
+    let issuer = issuer(&state)?;
+    take_try(&state, peer)?;
+    let (url, remembered) = issuer.begin(local(next.next.as_deref().unwrap_or("/"))).await?;
+    Ok(with_cookies(to(&url), [Cookie::Login.set(&state.site, &remembered, LOGIN_S_MAX)]))
+}
+
+async fn come_back(
+    extract::State(state): extract::State<State>,
+    Extension(peer): Extension<Peer>,
+    headers: HeaderMap,
+    Query(answer): Query<Answer>,
+) -> Result<Response, Problem> {
+    let issuer = issuer(&state)?;
+    take_try(&state, peer)?;
+    let remembered = Cookie::Login.of(&headers, &state.site).unwrap_or_default();
+    let forget = Cookie::Login.clear(&state.site);
+    let (known, next) = match issuer.finish(&answer, remembered).await {
+        Ok(found) => found,
+        Err(problem) => {
+            tracing::info!(remote = %peer.remote, why = problem.detail, "a login with OpenID Connect was refused");
+            return Ok(with_cookies(problem.into_response(), [forget]));
+        }
+    };
+    state.give_tries_back(peer.remote.ip());
+    let cookie = begin(&state, &headers, &known).await?;
+    tracing::info!(who = known.who, role = known.role.name(), "logged in with OpenID Connect");
+    // A redirect would still count as coming from the issuer, and not bring the cookie along; a page of ours does.
+    let body = html! {
+        meta http-equiv="refresh" content={ "0; url=" (local(&next)) };
+        p { a href=(local(&next)) { "Go on" } }
+    };
+    Ok(with_cookies(document("Logged in", &body).into_response(), [cookie, forget]))
+}
+
+fn issuer(state: &State) -> Result<&Issuer, Problem> {
+    let none = || Problem::not_found("no [admin.oidc] is configured", "log in with a token");
+    state.issuer.as_ref().filter(|_| state.config.auth != Auth::None).ok_or_else(none)
+}
+
+fn take_try(state: &State, peer: Peer) -> Result<(), Problem> {
+    state.take_try(peer.remote.ip()).map_err(|wait| {
+        let seconds = wait.as_secs() + 1;
+        tracing::info!(remote = %peer.remote, "logins are tried too often");
+        Problem::too_many("logins were tried too often", seconds)
+    })
+}
+
+/// Begins a session, and ends the one that this browser had. Returns its cookie.
+async fn begin(state: &State, headers: &HeaderMap, known: &Known) -> Result<HeaderValue, Problem> {
+    if let Some(former) = Cookie::Session.of(headers, &state.site).and_then(hash_secret) {
+        state.store.end_session(&former).await?;
+    }
+    let (id, max_s) = (new_secret(), state.config.session_max_s);
+    let hash = hash_secret(&id).expect("it was made by us");
+    state.store.begin_session(NewSession { hash: &hash, known, max_s }).await?;
+    Ok(Cookie::Session.set(&state.site, &id, max_s))
+}
+
+fn to(place: &str) -> Response {
+    let place = HeaderValue::from_str(place).unwrap_or(HeaderValue::from_static("/"));
+    (StatusCode::SEE_OTHER, [(LOCATION, place)]).into_response()
+}
+
+fn with_cookies<const N: usize>(mut response: Response, cookies: [HeaderValue; N]) -> Response {
+    for cookie in cookies {
+        response.headers_mut().append(SET_COOKIE, cookie);
+    }
+    response
+}
+
+/// A place on this server, or its root. A second slash, or a backslash, would lead to another one.
+fn local(next: &str) -> &str {
+    let is_local = next.starts_with('/') && !next.starts_with("//") && !next.contains('\\');
+    let is_plain = next.bytes().all(|byte| byte.is_ascii_graphic());
+    if is_local && is_plain { next } else { "/" }
+}
+
+fn encoded(text: &str) -> String {
+    percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn login_leads_nowhere_else() {
+        for place in ["/", "/messages?state=dead&topic=a%20b", "/login"] {
+            assert_eq!(local(place), place);
+        }
+        for place in
+            ["", "//evil.example", "https://evil.example", "/\\evil.example", "/a\r\nb", "javascript:alert(1)", "/ä"]
+        {
+            assert_eq!(local(place), "/", "{place}");
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! Tokens and sessions of the HTTP API and the console. Of each secret only the hash comes here.
+
+use std::ops::RangeInclusive;
+
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use tokio_postgres::Row;
+use tokio_postgres::error::SqlState;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::{Error, Store};
+use crate::access::{Hash, Role};
+
+/// Who stands behind a secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// The token; none behind a session of a person who came by OpenID Connect.
+    pub token: Option<Uuid>,
+    /// The token's name, or the person.
+    pub who: String,
+    /// What they may do.
+    pub role: Role,
+}
+
+/// A token, without its secret.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+pub struct Token {
+    /// Its name: who the audit says it was.
+    pub name: String,
+    /// What its bearer may do.
+    pub role: Role,
+    /// `valid`, `expired` or `revoked`.
+    pub state: String,
+    /// When it was made.
+    #[serde(with = "time::serde::rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
+    pub created_at: OffsetDateTime,
+    /// Who made it.
+    pub created_by: String,
+    /// Until when it is valid; none: for good.
+    #[serde(with = "time::serde::rfc3339::option")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub expires_at: Option<OffsetDateTime>,
+    /// When it was used last, to the minute.
+    #[serde(with = "time::serde::rfc3339::option")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub last_used_at: Option<OffsetDateTime>,
+    /// When it was revoked.
+    #[serde(with = "time::serde::rfc3339::option")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub revoked_at: Option<OffsetDateTime>,
+}
+
+/// A token to be made.
+#[derive(Clone, Copy, Debug)]
+pub struct NewToken<'a> {
+    /// Of its secret.
+    pub hash: &'a Hash,
+    /// Letters, digits, `_ . @ -`, up to 64; no valid token may have it.
+    pub name: &'a str,
+    /// What its bearer may do.
+    pub role: Role,
+    /// For how long; none: for good.
+    pub days: Option<i32>,
+}
+
+/// What became of a token that was to be made.
+#[derive(Debug)]
+pub enum Created {
+    /// It is there.
+    Done(Box<Token>),
+    /// A token of this name is there and not revoked.
+    NameTaken,
+    /// The name has another form.
+    NameRefused,
+}
+
+/// A session to be begun.
+#[derive(Clone, Copy, Debug)]
+pub struct NewSession<'a> {
+    /// Of its id.
+    pub hash: &'a Hash,
+    /// Whose it is.
+    pub known: &'a Known,
+    /// After which it ends whatever happens.
+    pub max_s: u32,
+}
+
+impl Store {
+    /// Whether the database answers, takes writes, and has a schema of one of these versions.
+    pub async fn serves(&self, versions: RangeInclusive<i32>) -> Result<bool, Error> {
+        let rows = self.access.query(include_str!("access/serves.sql"), &[versions.start(), versions.end()]).await?;
+        Ok(rows.first().is_some_and(|row| row.get(0)))
+    }
+
+    /// Who bears the token of this hash, if it is valid.
+    pub async fn token_bearer(&self, hash: &Hash) -> Result<Option<Known>, Error> {
+        let rows = self.access.query(include_str!("access/token_bearer.sql"), &[&hash.as_slice()]).await?;
+        rows.first().map(known).transpose()
+    }
+
+    /// Whose session this is, if it has not ended, was used within `idle_s`, and its token is still valid.
+    pub async fn session_owner(&self, hash: &Hash, idle_s: u32) -> Result<Option<Known>, Error> {
+        let params: [&(dyn tokio_postgres::types::ToSql + Sync); 2] = [&hash.as_slice(), &f64::from(idle_s)];
+        let rows = self.access.query(include_str!("access/session_owner.sql"), &params).await?;
+        rows.first().map(known).transpose()
+    }
+
+    /// Begins a session, and forgets some that have ended.
+    pub async fn begin_session(&self, session: NewSession<'_>) -> Result<(), Error> {
+        let NewSession { hash, known, max_s } = session;
+        let sql = include_str!("access/begin_session.sql");
+        let role = known.role.name();
+        self.access
+            .execute(sql, &[&hash.as_slice(), &known.token, &known.who, &role, &f64::from(max_s)])
+            .await
+            .map(drop)
+    }
+
+    /// Ends a session; nothing if there is none.
+    pub async fn end_session(&self, hash: &Hash) -> Result<(), Error> {
+        self.access.execute(include_str!("access/end_session.sql"), &[&hash.as_slice()]).await.map(drop)
+    }
+
+    /// All tokens, the newest first; those that were revoked only lately.
+    pub async fn tokens(&self) -> Result<Vec<Token>, Error> {
+        let rows = self.access.query(include_str!("access/tokens.sql"), &[]).await?;
+        rows.iter().map(token).collect()
+    }
+
+    /// Makes a token; `who` is told to the audit, the user of the database if nobody.
+    pub async fn create_token(&self, new: NewToken<'_>, who: Option<&str>) -> Result<Created, Error> {
+        let NewToken { hash, name, role, days } = new;
+        let params: [&(dyn tokio_postgres::types::ToSql + Sync); 5] =
+            [&hash.as_slice(), &name, &role.name(), &days, &who];
+        match self.access.ask(include_str!("access/create_token.sql"), &params).await? {
+            Ok(rows) => {
+                let row = rows.first().ok_or_else(|| Error::Fatal("a token was made and is not there".into()))?;
+                Ok(Created::Done(Box::new(token(row)?)))
+            }
+            Err(e) if e.code() == Some(&SqlState::UNIQUE_VIOLATION) => Ok(Created::NameTaken),
+            Err(e) if e.code() == Some(&SqlState::CHECK_VIOLATION) => Ok(Created::NameRefused),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    /// Revokes the token of this name, and ends its sessions. Returns false if none is there that is not revoked.
+    pub async fn revoke_token(&self, name: &str, who: Option<&str>, why: Option<&str>) -> Result<bool, Error> {
+        let rows = self.access.query(include_str!("access/revoke_token.sql"), &[&name, &who, &why]).await?;
+        Ok(rows.first().is_some_and(|row| row.get(0)))
+    }
+}
+
+fn known(row: &Row) -> Result<Known, Error> {
+    Ok(Known { token: row.get(0), who: row.get(1), role: role(row.get(2))? })
+}
+
+fn token(row: &Row) -> Result<Token, Error> {
+    Ok(Token {
+        name: row.get(0),
+        role: role(row.get(1))?,
+        state: row.get(2),
+        created_at: row.get(3),
+        created_by: row.get(4),
+        expires_at: row.get(5),
+        last_used_at: row.get(6),
+        revoked_at: row.get(7),
+    })
+}
+
+fn role(name: &str) -> Result<Role, Error> {
+    Role::of(name).ok_or_else(|| Error::Fatal(format!("role {name} is unknown to this version: use the newer one")))
+}
