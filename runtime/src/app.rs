@@ -16,6 +16,7 @@ use crate::control::{self, Control};
 use crate::deployments::Deployments;
 use crate::doorbell::{Doorbell, Mode};
 use crate::inbox::{self, Desk, Inbox, Keeper};
+use crate::meters::Scope;
 use crate::receipts::{self, Receipts};
 use crate::recovery::Recovery;
 use crate::relay::{Parts, Relay};
@@ -44,7 +45,7 @@ pub async fn run(config: Config, stop: CancellationToken, ready: impl FnOnce()) 
         sinks.spawn(sink.run(drained.clone()));
     }
     for (name, source) in &config.source {
-        let started = start_source(&config, name, source, alarms.of(name), stop.clone(), &mut running);
+        let started = start_source(&config, name, source, &alarms, stop.clone(), &mut running);
         tokio::select! {
             () = stop.cancelled() => {}
             result = started => result.with_context(|| format!("source {name}"))?,
@@ -75,14 +76,16 @@ async fn start_source(
     config: &Config,
     name: &str,
     source: &store::Config,
-    alarms: Alarms,
+    alarms: &Alarms,
     stop: CancellationToken,
     running: &mut JoinSet<()>,
 ) -> anyhow::Result<()> {
     let instance = instance_name(config);
     // The doorbell's probe proves that the connection is direct; without it, it may be a pooler's.
     let plans = if config.doorbell.mode == Mode::On { Plans::Fixed } else { Plans::Free };
-    let store = Arc::new(Store::new(source, &format!("avouch {instance}"), plans)?);
+    let scope = Scope::new(name, config.metrics.labels_max, config.topic.keys().cloned());
+    let alarms = alarms.of(&scope);
+    let store = Arc::new(Store::new(source, scope.clone(), &format!("avouch {instance}"), plans)?);
     until_it_answers(name, async || serve_schema(&store).await).await?;
     // In every database, for `avouch.inbox_once`: whoever asks over NATS is answered by the served one.
     let consumers = inbox::consumers(&config.consumer, &config.streams()[0].0);
@@ -90,8 +93,10 @@ async fn start_source(
         until_it_answers(name, async || store.consumers(&consumers).await).await?;
     }
     let doorbell =
-        until_it_answers(name, async || Doorbell::start(&config.doorbell, store.target().clone(), stop.clone()).await)
-            .await?;
+        until_it_answers(name, async || {
+            Doorbell::start(&config.doorbell, store.target().clone(), &scope, stop.clone()).await
+        })
+        .await?;
     let (broker, replies) = Broker::connect(&config.nats, &format!("avouch {instance}")).await?;
     let streams: Vec<_> =
         config.streams().iter().map(|(name, c)| broker.stream(name, c, config.consumers_of(name))).collect();

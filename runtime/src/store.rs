@@ -10,6 +10,7 @@ mod receipts;
 mod recoveries;
 mod rows;
 mod streams;
+mod upkeep;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,8 +28,10 @@ use self::link::{Link, Params};
 pub use self::plugins::{Deployment, LogLine};
 pub use self::receipts::{Awaited, Dead, GivenUp, Missed, Places, Stretch, Told};
 pub use self::recoveries::{DeadLetter, Recovery, SentAgain};
+pub use self::upkeep::{Backlog, State, Transactions};
 use self::rows::{AskColumns, columns, payload_of, read_row, u16_of, usize_of};
 pub use self::streams::{Loss, Succession, Successor};
+use crate::meters::Scope;
 use crate::secret::Secret;
 use crate::window::{Ask, Holds, Mark, Reading, Snapshot};
 
@@ -184,33 +187,40 @@ pub struct Store {
     receipts: Link,
     recoveries: Link,
     target: Target,
+    scope: Scope,
 }
 
 impl Store {
     /// Reads the settings; connects at the first use.
-    pub fn new(config: &Config, application: &str, plans: Plans) -> Result<Self, Error> {
-        let connect_timeout = Duration::from_millis(config.connect_timeout_ms);
-        let timeout = Duration::from_millis(config.statement_timeout_ms);
+    pub fn new(config: &Config, scope: Scope, application: &str, plans: Plans) -> Result<Self, Error> {
+        let [connect_timeout, timeout] =
+            [config.connect_timeout_ms, config.statement_timeout_ms].map(Duration::from_millis);
         let target = Target::new(&config.url, &config.tls, application, connect_timeout)?;
-        let link = || Link::new(target.clone(), timeout, plans);
+        let link = |of| Link::new(target.clone(), timeout, plans, scope.connections(of));
         Ok(Self {
-            reader: link(),
-            marker: link(),
-            control: link(),
-            claims: link(),
-            verdicts: link(),
-            producers: link(),
-            begins: link().impatient(),
-            finishes: link().impatient(),
-            receipts: link(),
-            recoveries: link(),
+            reader: link("reader"),
+            marker: link("marker"),
+            control: link("control"),
+            claims: link("claims"),
+            verdicts: link("verdicts"),
+            producers: link("producers"),
+            begins: link("begins").impatient(),
+            finishes: link("finishes").impatient(),
+            receipts: link("receipts"),
+            recoveries: link("recoveries"),
             target: target.clone(),
+            scope: scope.clone(),
         })
     }
 
     /// Where its connections go.
     pub fn target(&self) -> &Target {
         &self.target
+    }
+
+    /// Where what is done with this database is counted.
+    pub fn scope(&self) -> &Scope {
+        &self.scope
     }
 
     // ── The relay's ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -385,15 +395,6 @@ impl Store {
 
     /// Gives everything back and signs off.
     pub async fn leave(&self, id: Uuid) -> Result<(), Error> {
-        self.control.execute(include_str!("store/leave.sql"), &[&id]).await?;
-        Ok(())
-    }
-
-    // ── Upkeep ─────────────────────────────────────────────────────────────────────────────────────────────────────
-
-    /// Deletes up to `rows_max` ended messages with `from ≤ id < before`. Returns how many, and the last one's id.
-    pub async fn retire(&self, from: Uuid, before: Uuid, rows_max: i64) -> Result<(usize, Option<Uuid>), Error> {
-        let rows = self.control.query(include_str!("store/retire.sql"), &[&from, &before, &rows_max]).await?;
-        Ok((rows.len(), rows.first().map(|r| r.get(0))))
+        self.control.execute(include_str!("store/leave.sql"), &[&id]).await.map(drop)
     }
 }

@@ -161,12 +161,13 @@ impl Store {
         self.verdicts.execute(include_str!("postpone.sql"), &[&ids, &claims, &waits, &unknowns, &said]).await
     }
 
-    /// prepared → in_doubt. Returns how many.
-    pub async fn park(&self, parked: &[Parked]) -> Result<u64, Error> {
+    /// prepared → in_doubt. Returns those that were still this instance's to park.
+    pub async fn park(&self, parked: &[Parked]) -> Result<Vec<Uuid>, Error> {
         let ids: Vec<Uuid> = parked.iter().map(|p| p.id).collect();
         let claims: Vec<OffsetDateTime> = parked.iter().map(|p| p.until).collect();
         let reasons: Vec<&str> = parked.iter().map(|p| p.reason.as_str()).collect();
-        self.verdicts.execute(include_str!("park.sql"), &[&ids, &claims, &reasons]).await
+        let rows = self.verdicts.query(include_str!("park.sql"), &[&ids, &claims, &reasons]).await?;
+        Ok(rows.iter().map(|r| r.get(0)).collect())
     }
 
     /// Transactions in doubt of which nobody was told, at most `rows`: the caller tells.
