@@ -27,7 +27,7 @@ pub use self::records::Records;
 pub use self::service::{Request, Service};
 pub use self::streams::Stream;
 use crate::killpoint::{self, Point};
-use crate::lifecycle::{Answer, read_answer};
+use crate::lifecycle::{Answer, Death, read_answer};
 use crate::message::Message;
 use crate::secret::Secret;
 
@@ -109,8 +109,8 @@ pub enum Error {
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
     /// This message can never be sent as it is.
-    #[error("{0}")]
-    Permanent(String),
+    #[error("{1}")]
+    Permanent(Death, String),
     /// The connection is gone.
     #[error("{0}")]
     Broker(String),
@@ -253,14 +253,17 @@ impl Broker {
             return Err(Refusal::Broker("not connected to NATS".into()));
         }
         let bytes = payload.len();
-        let headers = message.wire_headers().map_err(|e| Refusal::Permanent(e.to_string()))?;
+        let headers = message.wire_headers().map_err(|e| Refusal::Permanent(Death::Malformed, e.to_string()))?;
         let reply = format!("{}.{}.{}.{}", self.inbox, message.seq, message.generation, message.id.simple());
         let sent = self.client.publish_with_reply_and_headers(subject.to_owned(), reply, headers, payload).await;
         sent.map_err(|e| match e.kind() {
-            async_nats::PublishErrorKind::MaxPayloadExceeded => Refusal::Permanent(self.too_large(bytes)),
-            async_nats::PublishErrorKind::InvalidSubject => {
-                Refusal::Permanent(format!("subject {subject} is invalid: correct the stream's subject_prefix"))
+            async_nats::PublishErrorKind::MaxPayloadExceeded => {
+                Refusal::Permanent(Death::TooLarge, self.too_large(bytes))
             }
+            async_nats::PublishErrorKind::InvalidSubject => Refusal::Permanent(
+                Death::Malformed,
+                format!("subject {subject} is invalid: correct the stream's subject_prefix"),
+            ),
             _ => Refusal::Broker(crate::store::full_text(&e)),
         })?;
         killpoint::reached_after(Point::BytesSent, self.client.flush()).await;

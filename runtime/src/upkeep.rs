@@ -1,5 +1,7 @@
 //! Keeps what has ended from piling up: retires old messages, and purges nearly full streams of what is settled.
 
+mod waiting;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -8,6 +10,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use self::waiting::Told;
 use crate::alarm::{Alarms, Event, Kind};
 use crate::broker::Stream;
 use crate::shards::Ownership;
@@ -77,6 +80,8 @@ pub struct Upkeep {
     parts: Parts,
     /// How long the inbox keeps a record; none: for good.
     inbox_keep_hours: Option<i64>,
+    /// What waits, as it was told last.
+    told: Told,
     /// Where in the inbox to look next.
     inbox_page: i64,
     /// Nothing older is left to delete.
@@ -95,6 +100,7 @@ impl Upkeep {
             config,
             parts,
             inbox_keep_hours,
+            told: Told::default(),
             inbox_page: 0,
             retired_to: Uuid::nil(),
             restart_at: Instant::now(),
@@ -128,9 +134,12 @@ impl Upkeep {
         let retired = self.pass().await.map(drop).map_err(anyhow::Error::from);
         let walked = self.walk_inbox().await;
         let forgotten = self.parts.store.forget_logs(self.config.plugin_log_lines_max, FORGET_ROWS).await;
+        let leads = self.parts.ownership.borrow().leads();
+        let gauged = self.told.tell(&self.parts.store, leads).await.map_err(anyhow::Error::from);
         let told = self.tell_pins().await.map_err(anyhow::Error::from);
         let kept = self.keep_history().await.map_err(anyhow::Error::from);
-        let mut result = told.and(kept).and(retired).and(forgotten.map(drop).and(walked).map_err(anyhow::Error::from));
+        let mut result = told.and(gauged).and(kept).and(retired);
+        result = result.and(forgotten.map(drop).and(walked).map_err(anyhow::Error::from));
         for stream in &self.parts.streams {
             result = result.and(stream.relieve().await.map_err(anyhow::Error::from));
         }
