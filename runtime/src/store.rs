@@ -10,6 +10,7 @@ mod receipts;
 mod recoveries;
 mod rows;
 mod streams;
+pub mod survey;
 
 use std::sync::Arc;
 use std::time::Duration;

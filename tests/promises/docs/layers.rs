@@ -101,7 +101,25 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         ],
     ),
     ("dev", &["app", "config", "schema", "secret", "store"]),
-    ("cli", &["alarm", "app", "broker", "config", "dev", "exporter", "logs", "rules", "schema", "secret", "store"]),
+    (
+        "cli",
+        &[
+            "alarm",
+            "app",
+            "broker",
+            "config",
+            "consumers",
+            "dev",
+            "doorbell",
+            "exporter",
+            "inbox",
+            "logs",
+            "rules",
+            "schema",
+            "secret",
+            "store",
+        ],
+    ),
 ];
 /// Who may name the clients of the outside world. `message` makes NATS's header map, `dev` asks servers whether they are up.
 const MAY_USE: &[(&str, &[&str])] = &[
