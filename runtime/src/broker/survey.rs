@@ -51,7 +51,9 @@ pub enum Found<T> {
     There(T),
     /// There is none.
     Missing,
-    /// Nobody may say, or nobody did.
+    /// The login may not ask, which is told among its permissions.
+    Denied,
+    /// Nobody did say.
     Unknown(String),
 }
 
@@ -301,6 +303,7 @@ impl Survey {
         match self.ask::<Names>("STREAM.NAMES".into(), json!({ "subject": subject })).await {
             Found::There(names) => Found::There(names.streams.unwrap_or_default()),
             Found::Missing => Found::Missing,
+            Found::Denied => Found::Denied,
             Found::Unknown(why) => Found::Unknown(why),
         }
     }
@@ -308,7 +311,7 @@ impl Survey {
     async fn ask<T: DeserializeOwned>(&self, subject: String, body: Value) -> Found<T> {
         let whole = format!("{}.{subject}", self.api);
         if self.denied.contains(&whole) {
-            return Found::Unknown(format!("the login may not publish to {whole}"));
+            return Found::Denied;
         }
         let answer: Value = match self.jetstream.request(subject, &body).await {
             Ok(answer) => answer,

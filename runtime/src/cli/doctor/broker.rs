@@ -112,8 +112,8 @@ fn permissions(denied: &[Need]) -> Vec<Finding> {
 fn account(found: &Found<Account>) -> Option<Finding> {
     let account = match found {
         Found::There(account) => account,
-        // Already told among the permissions, or no account of its own.
-        Found::Missing | Found::Unknown(_) => return None,
+        // No account of its own, or more than it may say.
+        Found::Missing | Found::Denied | Found::Unknown(_) => return None,
     };
     let near = |used: u64, max: i64| u64::try_from(max).is_ok_and(|max| max > 0 && used >= max / 5 * 4);
     let limits = &account.limits;
@@ -142,6 +142,7 @@ fn account(found: &Found<Account>) -> Option<Finding> {
 
 fn stream_findings(config: &Config, facts: &Facts, stream: &Stream, books: &[Books]) -> Vec<Finding> {
     match &stream.found {
+        Found::Denied => Vec::new(),
         Found::Unknown(why) => {
             let remedy = "see to what it says: without it, the runtime cannot use the stream either";
             vec![HERE.problem("stream", "", &format!("could not be looked at: {why}"), remedy)]
@@ -351,6 +352,7 @@ fn identity(stream: &Stream, there: &StreamFacts, books: &[Books]) -> Option<Fin
 fn events(name: &str, found: &Found<StreamFacts>, books: &[Books]) -> Option<Finding> {
     let object = format!("stream {name}");
     match found {
+        Found::Denied => None,
         Found::There(there) if there.state.messages == 0 => {
             Some(HERE.fine("events", &object, "keeps what is acknowledged"))
         }

@@ -19,6 +19,7 @@ pub fn judge(stream: &Stream, durable: &Durable, books: &[Books]) -> Vec<Finding
     let name = &durable.wanted.name;
     let object = format!("consumer {name} of stream {}", stream.name);
     match &durable.found {
+        Found::Denied => Vec::new(),
         Found::Missing => vec![missing(&object, name, books)],
         Found::Unknown(why) => {
             let meaning = format!("could not be looked at: {why}");

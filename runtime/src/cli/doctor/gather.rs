@@ -51,7 +51,8 @@ fn unreachable(why: &str) -> Finding {
 async fn ask(config: &Config, name: &str, (target, survey): (&Target, &Survey), limit: Duration) -> Read {
     let older_than = Duration::from_secs(database::snapshot_max_s(config));
     let installed = within(limit, schema::check(target)).await;
-    let is_installed = installed.is_ok();
+    // Who may not look at the schema may not look at what is in it either, and is told so question by question.
+    let is_installed = installed.as_ref().err().is_none_or(is_denied);
     let facts = database::Facts {
         server: survey.server().await,
         roles: if is_installed { survey.roles().await } else { Err(not_installed()) },
@@ -66,6 +67,10 @@ async fn ask(config: &Config, name: &str, (target, survey): (&Target, &Survey), 
     findings.extend(clock_of(survey).await.map(|clock| clock::judge(Area::Postgres, clock)));
     findings.push(match &installed {
         Ok(difference) => books::schema(difference),
+        Err(e) if is_denied(e) => {
+            let why = Unanswered { why: e.to_string(), is_denied: true };
+            Area::Postgres.unknown("schema", "schema avouch", &why)
+        }
         Err(e) => Area::Postgres.problem("schema", "schema avouch", &e.to_string(), "avouch schema install"),
     });
     if survey.refused.is_none() {
@@ -83,6 +88,11 @@ async fn ask(config: &Config, name: &str, (target, survey): (&Target, &Survey), 
         }
         Err(_) => (findings, None),
     }
+}
+
+/// Its text ends with Postgres's code.
+fn is_denied(e: &Error) -> bool {
+    e.to_string().contains("(42501")
 }
 
 /// What consists of several questions.
@@ -200,7 +210,7 @@ async fn stream(
     let is_odd = match &found {
         Found::There(there) => !there.config.takes(&subject),
         Found::Missing => true,
-        Found::Unknown(_) => false,
+        Found::Denied | Found::Unknown(_) => false,
     };
     let takers = if is_odd { survey.takers(&subject).await } else { Found::Missing };
     let takers = if let Found::There(takers) = takers { takers } else { Vec::new() };
@@ -217,7 +227,7 @@ async fn stream(
 fn server_time(stream: &Stream) -> Option<i64> {
     match &stream.found {
         Found::There(there) => i64::try_from(there.now?.unix_timestamp_nanos() / 1_000_000).ok(),
-        Found::Missing | Found::Unknown(_) => None,
+        Found::Missing | Found::Denied | Found::Unknown(_) => None,
     }
 }
 

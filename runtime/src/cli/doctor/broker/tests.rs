@@ -71,7 +71,7 @@ fn found(change: impl FnOnce(&mut Facts)) -> Vec<(&'static str, Severity)> {
 fn there(facts: &mut Facts) -> &mut StreamFacts {
     match &mut facts.streams[0].found {
         Found::There(there) => there,
-        Found::Missing | Found::Unknown(_) => panic!("it is there"),
+        Found::Missing | Found::Denied | Found::Unknown(_) => panic!("it is there"),
     }
 }
 
@@ -82,7 +82,7 @@ fn of_stream(change: impl FnOnce(&mut StreamConfig)) -> Vec<(&'static str, Sever
 fn of_durable(change: impl FnOnce(&mut DurableFacts)) -> Vec<(&'static str, Severity)> {
     found(|facts| match &mut facts.streams[0].durables[0].found {
         Found::There(durable) => change(durable),
-        Found::Missing | Found::Unknown(_) => panic!("it is there"),
+        Found::Missing | Found::Denied | Found::Unknown(_) => panic!("it is there"),
     })
 }
 
