@@ -27,6 +27,8 @@ pub struct Survey {
     complaints: watch::Receiver<Vec<String>>,
     /// Subjects on which it may not ask.
     denied: BTreeSet<String>,
+    /// Whether no answer can come.
+    is_deaf: bool,
 }
 
 /// The server that answered, as it presents itself.
@@ -242,7 +244,7 @@ impl Survey {
         jetstream.set_timeout(limit);
         let api = config.domain.as_ref().map_or_else(|| "$JS.API".to_owned(), |d| format!("$JS.{d}.API"));
         let inbox = config.inbox_prefix.clone().unwrap_or_else(|| "_INBOX".into());
-        Ok(Self { client, jetstream, api, inbox, limit, complaints, denied: BTreeSet::new() })
+        Ok(Self { client, jetstream, api, inbox, limit, complaints, denied: BTreeSet::new(), is_deaf: false })
     }
 
     /// The server that answered.
@@ -275,6 +277,8 @@ impl Survey {
             let is_denied = |n: &&Need| violations.contains(&(n.direction, n.probe.subject.clone()));
             denied.extend(some.iter().filter(is_denied).cloned());
         }
+        let is_of_answers = |n: &Need| n.direction == Direction::Subscribe && n.subject.starts_with(&self.inbox);
+        self.is_deaf = denied.iter().any(is_of_answers);
         self.denied.extend(denied.iter().map(|n| n.probe.subject.clone()));
         Ok(denied)
     }
@@ -310,7 +314,7 @@ impl Survey {
 
     async fn ask<T: DeserializeOwned>(&self, subject: String, body: Value) -> Found<T> {
         let whole = format!("{}.{subject}", self.api);
-        if self.denied.contains(&whole) {
+        if self.is_deaf || self.denied.contains(&whole) {
             return Found::Denied;
         }
         let answer: Value = match self.jetstream.request(subject, &body).await {

@@ -50,7 +50,10 @@ fn unreachable(why: &str) -> Finding {
 
 async fn ask(config: &Config, name: &str, (target, survey): (&Target, &Survey), limit: Duration) -> Read {
     let older_than = Duration::from_secs(database::snapshot_max_s(config));
-    let installed = within(limit, schema::check(target)).await;
+    let installed = match survey.refused {
+        None => within(limit, schema::check(target)).await,
+        Some(_) => within(limit, schema::check_anywhere(target)).await,
+    };
     // Who may not look at the schema may not look at what is in it either, and is told so question by question.
     let is_installed = installed.as_ref().err().is_none_or(is_denied);
     let facts = database::Facts {
@@ -73,8 +76,10 @@ async fn ask(config: &Config, name: &str, (target, survey): (&Target, &Survey), 
         }
         Err(e) => Area::Postgres.problem("schema", "schema avouch", &e.to_string(), "avouch schema install"),
     });
-    if survey.refused.is_none() {
-        findings.push(pooler(config, target, limit).await);
+    match &survey.refused {
+        None => findings.push(pooler(config, target, limit).await),
+        Some(_) if facts.server.as_ref().is_ok_and(|s| s.is_replica || s.is_read_only) => {}
+        Some(why) => findings.push(unreachable(why)),
     }
     let books = if is_installed { survey.books().await } else { Err(not_installed()) };
     match books {

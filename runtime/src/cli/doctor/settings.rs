@@ -220,7 +220,7 @@ mod tests {
                 ("retention", Severity::Warning),
             ),
             (
-                "[consumer.c]\ntopics = [\"a\"]\ndeadline_ms = 360_000_000\n[inbox]\nkeep_hours = 400\n[stream.AVOUCH]\nmax_age_s = 1_440_000",
+                "[consumer.c]\ntopics = [\"a\"]\ndeadline_ms = 360_000_000\n[inbox]\nkeep_hours = 401\n[stream.AVOUCH]\nmax_age_s = 1_440_000",
                 ("inbox_keep_hours", Severity::Warning),
             ),
             ("[stream.AVOUCH]\nduplicate_window_s = 55", ("duplicate_window", Severity::Warning)),
