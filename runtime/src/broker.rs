@@ -3,9 +3,11 @@
 pub mod durables;
 pub mod events;
 mod login;
+pub mod permissions;
 pub mod records;
 pub mod service;
 pub mod streams;
+pub mod survey;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -151,7 +153,7 @@ pub struct Replies {
 pub async fn plain(config: &Config, name: &str) -> Result<Client, Error> {
     let url = config.url.reveal().map_err(|e| Error::Fatal(e.to_string()))?;
     let (servers, login) = servers(&url)?;
-    let client = options(config, login, name)?.connect(servers).await;
+    let client = options(config, login, name)?.retry_on_initial_connect().connect(servers).await;
     client.map_err(|e| Error::Fatal(format!("cannot use the NATS settings: {}", crate::store::full_text(&e))))
 }
 
@@ -163,7 +165,7 @@ impl Broker {
         let (servers, login) = servers(&url)?;
         let tries = Arc::new(AtomicU32::new(0));
         let counted = Arc::clone(&tries);
-        let options = options(config, login, name)?;
+        let options = options(config, login, name)?.retry_on_initial_connect();
         let options = options.event_callback(move |event| {
             let (events, tries) = (events.clone(), Arc::clone(&tries));
             async move {
@@ -308,14 +310,20 @@ fn read_reply(inbox: &str, message: &async_nats::Message) -> Option<Reply> {
 fn why_unreachable(servers: &[Server]) -> String {
     let why = |s: &Server| s.last_error.as_ref().map(|error| format!("{}: {error}", s.addr.as_url_str()));
     let text = servers.iter().filter_map(why).collect::<Vec<_>>().join("; ");
-    let remedy = if text.is_empty() {
-        "no address is found for the name in nats.url"
-    } else if text.contains("authorization violation") || text.contains("failed signing nonce") {
+    if text.is_empty() {
+        return "no address is found for the name in nats.url".into();
+    }
+    let remedy = remedy_of(&text);
+    text + remedy
+}
+
+/// What to change when a server cannot be reached because of this.
+fn remedy_of(text: &str) -> &'static str {
+    if text.contains("authorization violation") || text.contains("failed signing nonce") {
         ": correct creds_file, nkey, token, or user and password in [nats]"
     } else if text.contains("invalid peer certificate") {
         ": write the host as the certificate does, and give its authority as ca_file in [nats.tls]"
     } else {
         ""
-    };
-    text + remedy
+    }
 }

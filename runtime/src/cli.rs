@@ -5,6 +5,7 @@ mod build;
 mod consumer;
 mod dead;
 mod deploy;
+mod doctor;
 mod inspect;
 mod operate;
 mod plugin;
@@ -79,6 +80,8 @@ enum Command {
     /// Explain the configuration
     #[command(subcommand)]
     Config(inspect::ConfigCommand),
+    /// Look at the whole installation: what is wrong, what it means, what to do
+    Doctor(doctor::Options),
     /// Show lag, owners, rates and what is held
     Status {
         /// As one JSON document
@@ -179,6 +182,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::CompilePlugin => rules::compile_stdin().map(done),
         Command::Schema(command) => schema::run(|| common.target(), command).await,
         Command::Config(inspect::ConfigCommand::Check) => inspect::config(&common.load()?).map(done),
+        Command::Doctor(options) => Ok(doctor::run(&common, &options).await),
         Command::Status { json } => inspect::status(&common.target()?, json).await.map(done),
         Command::Pause { what, reason } => operate::pause(&common.target()?, &what, reason).await.map(done),
         Command::Resume { what } => operate::resume(&common.target()?, &what).await,

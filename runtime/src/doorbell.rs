@@ -346,7 +346,7 @@ async fn within<T>(limit: Duration, work: impl Future<Output = Result<T, tokio_p
 }
 
 /// LISTEN here, NOTIFY there: a pooler in transaction mode accepts LISTEN and delivers nothing.
-async fn probe(target: &Target) -> Result<(), Error> {
+pub async fn probe(target: &Target) -> Result<(), Error> {
     let bell = Arc::new(Bell::default());
     let listener = hear(Arc::clone(&bell), target.connect().await?, None);
     let channel = format!("avouch_probe_{}", Uuid::now_v7().simple());

@@ -15,6 +15,7 @@ mod recoveries;
 mod rows;
 pub mod search;
 mod streams;
+pub mod survey;
 mod upkeep;
 pub mod views;
 

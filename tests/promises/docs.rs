@@ -11,8 +11,8 @@ use avouch_tests::database::Database;
 use tokio_postgres::{Client, SimpleQueryMessage};
 use uuid::Uuid;
 
-pub use self::pages::read;
-use self::pages::{blocks, code_words, files, root, section, slug, statements, table, tests};
+pub use self::pages::{blocks, read};
+use self::pages::{code_words, files, root, section, slug, statements, table, tests};
 
 const PAGES: &[&str] = &[
     "README.md",
@@ -23,6 +23,7 @@ const PAGES: &[&str] = &[
     "docs/guarantees.md",
     "docs/operating.md",
     "docs/api.md",
+    "docs/permissions.md",
     "docs/plugins.md",
     "examples/tcc/README.md",
     "examples/saga/README.md",

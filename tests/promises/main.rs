@@ -16,6 +16,7 @@ mod chaos;
 mod checkback;
 mod control;
 mod crash;
+mod doctor;
 mod doorbell;
 mod forgets;
 mod killpoints;
