@@ -71,6 +71,11 @@ pub async fn run(config: Config, stop: CancellationToken, ready: impl FnOnce()) 
     Ok(())
 }
 
+/// How statements are planned: the doorbell's probe proves that the connection is direct; without it, it may be a pooler's.
+pub fn plans(config: &Config) -> Plans {
+    if config.doorbell.mode == Mode::On { Plans::Fixed } else { Plans::Free }
+}
+
 async fn start_source(
     config: &Config,
     name: &str,
@@ -80,9 +85,7 @@ async fn start_source(
     running: &mut JoinSet<()>,
 ) -> anyhow::Result<()> {
     let instance = instance_name(config);
-    // The doorbell's probe proves that the connection is direct; without it, it may be a pooler's.
-    let plans = if config.doorbell.mode == Mode::On { Plans::Fixed } else { Plans::Free };
-    let store = Arc::new(Store::new(source, &format!("avouch {instance}"), plans)?);
+    let store = Arc::new(Store::new(source, &format!("avouch {instance}"), plans(config))?);
     until_it_answers(name, async || serve_schema(&store).await).await?;
     // In every database, for `avouch.inbox_once`: whoever asks over NATS is answered by the served one.
     let consumers = inbox::consumers(&config.consumer, &config.streams()[0].0);
