@@ -22,6 +22,7 @@ const PAGES: &[&str] = &[
     "docs/consumers.md",
     "docs/guarantees.md",
     "docs/operating.md",
+    "docs/cli.md",
     "docs/plugins.md",
     "examples/tcc/README.md",
     "examples/saga/README.md",

@@ -112,6 +112,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("reqwest", &["alarm", "rules"]),
     ("figment", &["config"]),
     ("clap", &["cli", "dev"]),
+    ("clap_complete", &["cli"]),
+    ("clap_mangen", &["cli"]),
+    ("console", &["cli"]),
+    ("indicatif", &["cli"]),
     (
         "tokio",
         &[
