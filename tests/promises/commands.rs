@@ -58,12 +58,18 @@ impl Desk {
 
     /// In a terminal so many columns wide, whose keyboard says this.
     async fn in_terminal(&self, columns: usize, keys: &str, args: &[&str]) -> Told {
+        self.in_terminal_after("true", columns, keys, args).await
+    }
+
+    /// The same after this, in the shell.
+    async fn in_terminal_after(&self, before: &str, columns: usize, keys: &str, args: &[&str]) -> Told {
         let quoted = |text: &str| format!("'{}'", text.replace('\'', "'\\''"));
-        let words =
-            [&[binary().to_str().expect("a UTF-8 path")], args, &["--database-url", self.database.url()]].concat();
+        let program = binary();
+        let program = program.to_str().expect("a UTF-8 path");
+        let words = [&[program], args, &["--database-url", self.database.url()]].concat();
         let line: Vec<String> = words.into_iter().map(quoted).collect();
         let mut command = Command::new("script");
-        command.args(["-qec", &format!("stty cols {columns}; exec {}", line.join(" ")), "/dev/null"]);
+        command.args(["-qec", &format!("{before}; stty cols {columns}; exec {}", line.join(" ")), "/dev/null"]);
         command.env("TERM", "xterm").env_remove("NO_COLOR").kill_on_drop(true);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("no `script`: install bsdutils (util-linux)");
@@ -91,18 +97,16 @@ impl Desk {
 
     /// So many more dead messages of one failure, which were never sent.
     async fn dead(&self, count: i32, failure: &str) {
-        let sql = "with made as (insert into avouch.outbox (topic, key, payload) select 'bulk', n::text, '' \
-                   from generate_series(1, $1::int) n returning id) \
-                   select count(*) from made";
-        self.client.query_one(sql, &[&count]).await.expect("is valid");
-        let sql = "update avouch.outbox set state = 'dead', reason = $1 where topic = 'bulk' and state = 'ready'";
+        let sql = "insert into avouch.outbox (topic, key, payload) select 'bulk', n::text, '' from generate_series(1, $1::int) n";
+        self.client.execute(sql, &[&count]).await.expect("is valid");
+        let sql = "update avouch.outbox set state = 'dead', reason = $1 where topic = 'bulk' and state = 'ready' and generation = 0";
         self.client.execute(sql, &[&failure]).await.expect("is valid");
     }
 }
 
 const FURNITURE: &str = r#"
-insert into avouch.consumer (name, lease_ms, takeover, attempts_max, retry_first_ms, retry_max_ms, stream, topics, is_required)
-  values ('billing', 30000, 'park', 16, 1000, 300000, 'AVOUCH', '{orders.>}', true);
+insert into avouch.consumer (name, lease_ms, takeover, attempts_max, retry_first_ms, retry_max_ms, stream, topics, is_required, receipt)
+  values ('billing', 30000, 'park', 16, 1000, 300000, 'AVOUCH', '{orders.>}', true, 'inbox');
 insert into avouch.stream (name, incarnation) values ('AVOUCH', now());
 insert into avouch.outbox (topic, key, payload) select 'orders.' || t, '@HOSTILE@', 'a payload @HOSTILE@'
   from unnest(array['ready', 'never', 'dead', 'waiting', 'consumed', 'discarded']) t;

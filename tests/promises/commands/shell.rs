@@ -58,8 +58,10 @@ async fn table_is_cut_to_the_terminal_and_coloured_only_there() {
     assert!(!plain.contains('\u{1b}') && !plain.contains('\u{202e}'), "only our own colours: {plain:?}");
     let piped = desk.at(&args).await.succeeds().text;
     assert!(!piped.contains('\u{1b}') && !piped.contains('…') && piped.contains("<b>"), "{piped}");
-    let uncoloured = desk.in_terminal(120, "", &["messages", "list", "--key", HOSTILE, "--json"]).await.succeeds();
-    assert!(serde_json::from_str::<Value>(&uncoloured.text).is_ok(), "{}", uncoloured.text);
+    let uncoloured = desk.in_terminal_after("export NO_COLOR=1", 120, "", &args).await.succeeds();
+    assert_eq!(uncoloured.text, plain, "and only they differ");
+    let document = desk.in_terminal(120, "", &["messages", "list", "--key", HOSTILE, "--json"]).await.succeeds();
+    assert!(serde_json::from_str::<Value>(&document.text).is_ok(), "{}", document.text);
 }
 
 /// Without the sequences of colours.
