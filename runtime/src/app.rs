@@ -97,13 +97,22 @@ fn start_admin(
 ) -> anyhow::Result<admin::State> {
     let source = config.source.iter().find(|(name, _)| config.is_shown(name));
     let (name, source) = source.context("admin.source names a database that is not configured")?;
-    let scope = Scope::new(name, config.metrics.labels_max, config.topic.keys().cloned());
     let application = format!("avouch admin {}", instance_name(config));
-    let store = Arc::new(Store::new(source, scope, &application, plans(config))?);
+    let store = Arc::new(Store::new(source, scope(config, name), &application, plans(config))?);
     let admin = Admin::new(&config.admin, listener, store)?;
     let state = admin.state();
     running.spawn(admin.run(stop, Duration::from_millis(config.grace_ms)));
     Ok(state)
+}
+
+/// How statements are planned: the doorbell's probe proves that the connection is direct; without it, it may be a pooler's.
+pub fn plans(config: &Config) -> Plans {
+    if config.doorbell.mode == Mode::On { Plans::Fixed } else { Plans::Free }
+}
+
+/// Where what is done with a database is counted.
+pub fn scope(config: &Config, source: &str) -> Scope {
+    Scope::new(source, config.metrics.labels_max, config.topic.keys().cloned())
 }
 
 async fn start_source(
@@ -115,7 +124,7 @@ async fn start_source(
     running: &mut JoinSet<()>,
 ) -> anyhow::Result<()> {
     let instance = instance_name(config);
-    let scope = Scope::new(name, config.metrics.labels_max, config.topic.keys().cloned());
+    let scope = scope(config, name);
     let alarms = alarms.of(&scope);
     let store = Arc::new(Store::new(source, scope.clone(), &format!("avouch {instance}"), plans(config))?);
     until_it_answers(name, async || serve_schema(&store).await).await?;
@@ -215,10 +224,6 @@ async fn start_source(
     Ok(())
 }
 
-/// The doorbell's probe proves that connections are direct; without it, they may be a pooler's.
-fn plans(config: &Config) -> Plans {
-    if config.doorbell.mode == Mode::On { Plans::Fixed } else { Plans::Free }
-}
 
 /// Where it is recorded what consumers did.
 fn keeper(config: &Config, store: &Arc<Store>, broker: &Broker) -> Keeper {

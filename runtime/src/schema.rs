@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use serde::Serialize;
 use tokio_postgres::Client;
 
 use crate::secret::Secret;
@@ -19,7 +20,7 @@ pub const DESCRIBE: &str = include_str!("store/describe.sql");
 pub const SERVED: std::ops::RangeInclusive<i32> = 1..=1;
 
 /// What differs from a fresh install.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Difference {
     /// Objects that are not there, or not as they should be.
     pub missing: Vec<String>,

@@ -22,6 +22,7 @@ const PAGES: &[&str] = &[
     "docs/consumers.md",
     "docs/guarantees.md",
     "docs/operating.md",
+    "docs/cli.md",
     "docs/api.md",
     "docs/permissions.md",
     "docs/plugins.md",

@@ -30,6 +30,7 @@ mod secure;
 mod storm;
 
 mod cli;
+mod commands;
 mod consumers;
 mod contract;
 mod docs;

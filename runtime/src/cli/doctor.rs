@@ -16,16 +16,13 @@ use std::time::Duration;
 use clap::Args;
 
 use self::finding::{Area, Report, Severity};
-use super::Common;
+use super::{Common, tell};
 use crate::alarm;
 use crate::config::Config;
 
 /// How it is asked for.
 #[derive(Args, Debug)]
 pub struct Options {
-    /// As one JSON document
-    #[arg(long)]
-    json: bool,
     /// Warnings fail too
     #[arg(long)]
     strict: bool,
@@ -43,10 +40,8 @@ pub async fn run(common: &Common, options: &Options) -> ExitCode {
             Report(vec![Area::Configuration.problem("configuration", "configuration", &format!("{e:#}"), remedy)])
         }
     };
-    if options.json {
-        println!("{:#}", report.json());
-    } else {
-        print!("{}", report.text());
+    if let Err(e) = common.form().tell(&report.json(), || report.text()) {
+        return tell::failed(&e);
     }
     let worst = if options.strict { Severity::Warning } else { Severity::Problem };
     if report.is_healthy(worst) { ExitCode::SUCCESS } else { ExitCode::FAILURE }

@@ -142,6 +142,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("axum", &["admin"]),
     ("openidconnect", &["admin"]),
     ("clap", &["cli", "dev"]),
+    ("clap_complete", &["cli"]),
+    ("clap_mangen", &["cli"]),
+    ("console", &["cli"]),
+    ("indicatif", &["cli"]),
     (
         "tokio",
         &[
