@@ -133,11 +133,10 @@ async fn start_source(
     if !consumers.is_empty() {
         until_it_answers(name, async || store.consumers(&consumers).await).await?;
     }
-    let doorbell =
-        until_it_answers(name, async || {
-            Doorbell::start(&config.doorbell, store.target().clone(), &scope, stop.clone()).await
-        })
-        .await?;
+    let doorbell = until_it_answers(name, async || {
+        Doorbell::start(&config.doorbell, store.target().clone(), &scope, stop.clone()).await
+    })
+    .await?;
     let (broker, replies) = Broker::connect(&config.nats, &format!("avouch {instance}")).await?;
     let streams: Vec<_> =
         config.streams().iter().map(|(name, c)| broker.stream(name, c, config.consumers_of(name))).collect();
@@ -223,7 +222,6 @@ async fn start_source(
     });
     Ok(())
 }
-
 
 /// Where it is recorded what consumers did.
 fn keeper(config: &Config, store: &Arc<Store>, broker: &Broker) -> Keeper {

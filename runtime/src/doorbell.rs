@@ -141,12 +141,7 @@ impl Bell {
 
 impl Doorbell {
     /// Listens, after a probe that fails behind a transaction pooler. Runs until `stop`; connects again when it must.
-    pub async fn start(
-        config: &Config,
-        target: Target,
-        scope: &Scope,
-        stop: CancellationToken,
-    ) -> Result<Self, Error> {
+    pub async fn start(config: &Config, target: Target, scope: &Scope, stop: CancellationToken) -> Result<Self, Error> {
         let bell = Arc::new(Bell { rings: Rings::of(scope), ..Bell::default() });
         let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
         if config.mode == Mode::On {

@@ -24,12 +24,32 @@ pub enum Sort {
 const ALL: &[(&str, Sort, &str)] = &[
     ("avouch_build_info", Size, "1; the label tells the version."),
     ("avouch_start_time_seconds", Size, "When the process started, since 1970."),
-    ("avouch_messages", Size, "Messages that have not ended, by state and topic; counted up to 10000 a state, by one instance."),
-    ("avouch_oldest_seconds", Size, "How long the oldest message of a state and topic has been in it; told by one instance."),
-    ("avouch_awaited_receipts", Size, "Receipts that are waited for, by consumer; counted up to 10000 messages, by one instance."),
-    ("avouch_transactions", Size, "Transactions that are prepared or in doubt; counted up to 10000 a state, by one instance."),
+    (
+        "avouch_messages",
+        Size,
+        "Messages that have not ended, by state and topic; counted up to 10000 a state, by one instance.",
+    ),
+    (
+        "avouch_oldest_seconds",
+        Size,
+        "How long the oldest message of a state and topic has been in it; told by one instance.",
+    ),
+    (
+        "avouch_awaited_receipts",
+        Size,
+        "Receipts that are waited for, by consumer; counted up to 10000 messages, by one instance.",
+    ),
+    (
+        "avouch_transactions",
+        Size,
+        "Transactions that are prepared or in doubt; counted up to 10000 a state, by one instance.",
+    ),
     ("avouch_published_total", Count, "Messages that the broker has acknowledged to the relay."),
-    ("avouch_publish_retries_total", Count, "Messages that were not acknowledged and are sent again under the same id, by why."),
+    (
+        "avouch_publish_retries_total",
+        Count,
+        "Messages that were not acknowledged and are sent again under the same id, by why.",
+    ),
     ("avouch_dead_total", Count, "Messages that died, by topic and class of cause."),
     ("avouch_publish_seconds", Spread, "From handing a message to the connection to its PubAck."),
     ("avouch_insert_to_ack_seconds", Spread, "From a message's insert to its PubAck: what users feel."),

@@ -280,9 +280,8 @@ async fn send(streams: &[(Stream, Result<i32, String>)], due: &Due) -> Sent {
         Err(why) => return failed(why.clone()),
     };
     let message = &due.message;
-    let refused = |class: Death, reason: String| {
-        Sent::Refused(GivenUp { id: message.id, consumer: due.consumer, class, reason })
-    };
+    let refused =
+        |class: Death, reason: String| Sent::Refused(GivenUp { id: message.id, consumer: due.consumer, class, reason });
     let Payload::Here(payload) = message.payload.clone() else {
         return failed(format!("message {} came without its payload", message.id));
     };

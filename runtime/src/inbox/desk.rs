@@ -160,7 +160,10 @@ impl Desk {
                             self.judging.spawn(async move {
                                 let answer = judge.judge(&consumer, &plugin, begin, &request).await;
                                 let mut tally = Tally::of("avouch_inbox_decisions_total", &scope);
-                                tally.add(&consumer, answer.as_ref().map_or(UNANSWERED, |told| told.begun.decision.name()));
+                                tally.add(
+                                    &consumer,
+                                    answer.as_ref().map_or(UNANSWERED, |told| told.begun.decision.name()),
+                                );
                                 tally.count();
                                 if let Some(told) = answer.as_ref().ok().filter(|_| confirms) {
                                     judge.confirm(&consumer, message, told).await;

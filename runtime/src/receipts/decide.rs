@@ -108,7 +108,10 @@ mod tests {
         let (inbox, ack) = (consumer(Receipt::Inbox), consumer(Receipt::Ack));
         assert_eq!(decide(&inbox, &row(0, Some("done"), None, 0), Broker::Holds), Outcome::Received);
         assert_eq!(decide(&inbox, &row(0, Some("done"), Some("dead"), 0), Broker::Lost), Outcome::Received);
-        assert_eq!(decide(&inbox, &row(0, Some("rejected"), None, 0), Broker::Holds), Outcome::Dead(Death::Rejected, "why".into()));
+        assert_eq!(
+            decide(&inbox, &row(0, Some("rejected"), None, 0), Broker::Holds),
+            Outcome::Dead(Death::Rejected, "why".into())
+        );
         assert_eq!(
             decide(&inbox, &row(0, Some("parked"), None, 0), Broker::Holds),
             Outcome::Dead(Death::Parked, "parked: why".into())

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 use super::decide::{Broker, Outcome, decide};
-use super::settled::Settled;
 use super::evidence::Evidence;
+use super::settled::Settled;
 use super::{Place, Receipts};
 use crate::alarm::{Event, Kind};
 use crate::broker::Progress;

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use uuid::Uuid;
 
-use super::streams::Opening;
 use super::meters::Retry;
+use super::streams::Opening;
 use super::{Attention, Relay};
 use crate::broker;
 use crate::consumers::Tracked;
@@ -168,13 +168,7 @@ impl Relay {
         self.report();
     }
 
-    fn buried(
-        &mut self,
-        (seq, id): (i64, Uuid),
-        class: Death,
-        parked: Option<String>,
-        result: Result<bool, Error>,
-    ) {
+    fn buried(&mut self, (seq, id): (i64, Uuid), class: Death, parked: Option<String>, result: Result<bool, Error>) {
         let Some(is_dead) = self.database(result) else {
             if self.window.has(seq, id) {
                 self.window.unsettled(seq);

@@ -163,9 +163,8 @@ impl Meters {
 impl StreamMeters {
     fn new(scope: &Scope, name: String) -> Self {
         let of = &[("stream", name.as_str())];
-        let retries = |why: Retry| {
-            scope.counter("avouch_publish_retries_total", &[("stream", &name), ("why", why.name())])
-        };
+        let retries =
+            |why: Retry| scope.counter("avouch_publish_retries_total", &[("stream", &name), ("why", why.name())]);
         Self {
             published: HashMap::new(),
             other: None,

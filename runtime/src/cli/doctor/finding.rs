@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use crate::cli::inspect::escape;
+use crate::cli::tell::escape;
 use crate::store::survey::Unanswered;
 
 /// What was looked at.

@@ -15,6 +15,7 @@ use crate::broker::survey::{Found, Survey as BrokerSurvey};
 use crate::config::Config;
 use crate::doorbell::{self, Mode};
 use crate::inbox;
+use crate::meters::Scope;
 use crate::rules::{self, File, Grants, Rules};
 use crate::schema;
 use crate::secret::Secret;
@@ -255,7 +256,7 @@ pub async fn plugins(config: &Config, name: &str, books: &Books, limit: Duration
         Ok(rules) => rules,
         Err(e) => return told(&e.to_string()),
     };
-    let (store, deployments) = match within(limit, deployments(source, limit)).await {
+    let (store, deployments) = match within(limit, deployments(source, app::scope(config, name), limit)).await {
         Ok(asked) => asked,
         Err(e) => return told(&e.to_string()),
     };
@@ -266,11 +267,11 @@ pub async fn plugins(config: &Config, name: &str, books: &Books, limit: Duration
     plugins::judge(config, &facts).into_iter().map(|f| f.within(&whole)).collect()
 }
 
-async fn deployments(source: &store::Config, limit: Duration) -> Result<(Store, Vec<Deployment>), Error> {
+async fn deployments(source: &store::Config, scope: Scope, limit: Duration) -> Result<(Store, Vec<Deployment>), Error> {
     let limit_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
     let source = store::Config { connect_timeout_ms: limit_ms, statement_timeout_ms: limit_ms, ..source.clone() };
     // It may be a pooler's session.
-    let store = Store::new(&source, "avouch doctor", Plans::Free)?;
+    let store = Store::new(&source, scope, "avouch doctor", Plans::Free)?;
     let deployments = store.deployments().await?;
     Ok((store, deployments))
 }
