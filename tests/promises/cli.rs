@@ -196,6 +196,11 @@ async fn transaction_pooler_is_refused_at_start_by_name() {
     let told = run(&format!("[source.main]\nurl = {pooled:?}\n")).await;
     assert_eq!(told.code, Some(1), "{}", told.text);
     told.says("transaction pooler").says("direct address").says("mode = \"off\"");
+    let told = avouch(&["doctor", "--database-url", &pooled, "--nats-url", &shared().nats.url()], &[]).await;
+    told.fails_with(1)
+        .says("PROBLEM  source main, doorbell [doorbell]")
+        .says("transaction pooler")
+        .says("schema avouch: as");
 }
 
 #[tokio::test]

@@ -16,8 +16,9 @@ async fn prepared_transaction_and_held_snapshot_are_named_with_how_to_end_them()
     let pid: i32 = holder.query_one("select pg_backend_pid()", &[]).await.expect("is valid").get(0);
     let findings = until("both are old enough to be told", secs(60), async || {
         let findings = held.findings().await;
-        let is_told = findings.checks("problem").contains("prepared_transaction");
-        (is_told && findings.checks("warning").contains("snapshot_held")).then_some(findings)
+        let is_told = findings.checks("problem").contains("prepared_transaction")
+            && findings.checks("warning").contains("snapshot_held");
+        is_told.then_some(findings)
     })
     .await;
     // Nobody runs, and the stream is not there yet.

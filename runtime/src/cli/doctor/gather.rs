@@ -262,7 +262,7 @@ pub async fn plugins(config: &Config, name: &str, books: &Books, limit: Duration
     };
     let mut facts = PluginFacts { deployed: Vec::new(), checkers: books.checkers.clone() };
     for deployment in deployments {
-        facts.deployed.extend(deployed(config, &store, &rules, deployment).await);
+        facts.deployed.extend(deployed(config, (&store, &rules), deployment, limit).await);
     }
     plugins::judge(config, &facts).into_iter().map(|f| f.within(&whole)).collect()
 }
@@ -277,7 +277,12 @@ async fn deployments(source: &store::Config, scope: Scope, limit: Duration) -> R
 }
 
 /// None: nobody answers to this name any more.
-async fn deployed(config: &Config, store: &Store, rules: &Rules, deployment: Deployment) -> Option<Deployed> {
+async fn deployed(
+    config: &Config,
+    (store, rules): (&Store, &Rules),
+    deployment: Deployment,
+    limit: Duration,
+) -> Option<Deployed> {
     let (name, digest) = (deployment.name, deployment.digest?);
     let refused = |loads| Deployed { name: name.clone(), loads, ..Deployed::default() };
     let grants: Grants = match serde_json::from_str(&deployment.grants) {
@@ -295,16 +300,17 @@ async fn deployed(config: &Config, store: &Store, rules: &Rules, deployment: Dep
     };
     let requests = file.manifest.requests();
     let is_complete = requests.iter().all(|g| grants.bindings.contains(g) && plugins::is_configured(config, g));
-    let loads = if is_complete { loads(rules, &file, &grants).await } else { Loads::NotTried };
+    let loads = if is_complete { loads(rules, &file, &grants, limit).await } else { Loads::NotTried };
     Some(Deployed { name, requests, granted: grants.bindings, loads })
 }
 
-async fn loads(rules: &Rules, file: &File, grants: &Grants) -> Loads {
+async fn loads(rules: &Rules, file: &File, grants: &Grants, limit: Duration) -> Loads {
     let plugin = match rules.load(file, grants).await {
         Ok(plugin) => plugin,
         Err(e) => return Loads::Refused(e.to_string()),
     };
-    match rules.vet(file).await {
+    let vetted = tokio::time::timeout(limit * 2, rules.vet(file)).await;
+    match vetted.unwrap_or_else(|_| Err(rules::Error::Retry("its binding did not answer in time".into()))) {
         Ok(()) => {
             Loads::Fine { is_checker: plugin.answers_for_transactions(), recognises: plugin.recognises_repeated_work() }
         }
