@@ -6,12 +6,17 @@ pub mod servers;
 pub mod web;
 
 pub mod database;
+pub mod population;
 pub mod stream;
 
 pub mod namespace;
 pub mod process;
 pub mod wait;
 pub mod wire;
+
+pub mod browser;
+pub mod hostile_text;
+pub mod schemathesis;
 
 pub mod plugins;
 pub mod scratch;
