@@ -114,7 +114,10 @@ fn add_headers(response: &mut Response) {
     ] {
         headers.insert(name, HeaderValue::from_static(value));
     }
-    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    // Only assets say that everybody may keep them.
+    if headers.get(CACHE_CONTROL).is_none_or(|value| !value.as_bytes().starts_with(b"public")) {
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
 }
 
 #[cfg(test)]
@@ -139,7 +142,12 @@ mod tests {
     fn request(path: &str) -> Request {
         let address = std::net::SocketAddr::from(([127, 0, 0, 1], 9180));
         let peer = Peer { remote: address, local: address };
-        Request::builder().uri(path).header(HOST, "localhost").extension(peer).body(Body::empty()).expect("it is one")
+        axum::http::Request::builder()
+            .uri(path)
+            .header(HOST, "localhost")
+            .extension(peer)
+            .body(Body::empty())
+            .expect("it is one")
     }
 
     #[tokio::test]
@@ -147,7 +155,7 @@ mod tests {
         let nowhere = store::Config::of(Secret::new("postgres://127.0.0.1:1/nowhere"));
         let store = Arc::new(Store::new(&nowhere, "test", Plans::Free).expect("it connects when it is used"));
         let site = Site::new(None, false).expect("it has no other name");
-        let router = Router::new().route("/breaks", get(breaks)).route("/works", get(async || "fine"));
+        let router = Router::new().route("/breaks", get(breaks)).route("/works", get(|| async { "fine" }));
         let service = TowerToHyperService::new(dressed(router, State::new(Config::default(), site, None, store)));
         let broken = service.call(request("/breaks")).await.expect("an answer comes");
         assert_eq!(broken.status(), 500);

@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::extract;
-use axum::response::Sse;
 use axum::response::sse::{Event, KeepAlive};
-use futures_util::{Stream, stream};
+use axum::response::{IntoResponse, Sse};
+use futures_util::{StreamExt as _, stream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
 
@@ -55,7 +55,7 @@ struct Watcher {
 pub async fn watch_events(
     _: Viewer,
     extract::State(state): extract::State<State>,
-) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
+) -> Result<impl IntoResponse, Problem> {
     let seat = Arc::clone(&state.feed.seats).try_acquire_owned();
     let full = |_| Problem::unavailable(format!("{WATCHERS_MAX} streams are open"), "close some, or read /v1/overview");
     let mut latest = state.feed.latest.subscribe();
@@ -66,8 +66,10 @@ pub async fn watch_events(
     if !state.feed.is_looking.swap(true, Ordering::SeqCst) {
         tokio::spawn(look(state));
     }
-    let events = stream::unfold(watcher, async |mut watcher| Some((Ok(watcher.next().await?), watcher)));
-    Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(HEARTBEAT)))
+    let events = stream::unfold(watcher, async |mut watcher| Some((watcher.next().await?, watcher)));
+    let events = events.map(Ok::<Event, Infallible>);
+    // Some proxies would gather events before they pass them on.
+    Ok(([("x-accel-buffering", "no")], Sse::new(events).keep_alive(KeepAlive::new().interval(HEARTBEAT))))
 }
 
 impl Watcher {

@@ -34,9 +34,9 @@ pub struct Config {
     /// How Avouch proves to be it; none for a public client.
     #[serde(default)]
     pub client_secret: Option<Secret>,
-    /// What is asked for, beside `openid`.
+    /// What is asked for, beside `openid`, with blanks between.
     #[serde(default = "scopes")]
-    pub scopes: Vec<String>,
+    pub scopes: String,
     /// The claim of the id token that names a person's groups: a list, or one text.
     #[serde(default = "groups_claim")]
     pub groups_claim: String,
@@ -51,8 +51,8 @@ pub struct Config {
     pub admin_groups: Vec<String>,
 }
 
-fn scopes() -> Vec<String> {
-    vec!["email".to_owned(), "profile".to_owned()]
+fn scopes() -> String {
+    "email profile".to_owned()
 }
 
 fn groups_claim() -> String {
@@ -172,7 +172,7 @@ impl Issuer {
         let request = party
             .authorize_url(CoreAuthenticationFlow::AuthorizationCode, CsrfToken::new_random, Nonce::new_random)
             .set_pkce_challenge(challenge)
-            .add_scopes(self.config.scopes.iter().cloned().map(Scope::new));
+            .add_scopes(self.config.scopes.split_whitespace().map(|scope| Scope::new(scope.to_owned())));
         let (url, state, nonce) = request.url();
         let remembered = Remembered { state: state.secret().clone(), nonce, verifier, next: next.to_owned() };
         Ok((url.to_string(), remembered.write()))

@@ -9,7 +9,8 @@ use crate::cli::Told;
 use crate::cli::avouch;
 
 async fn token(served: &Served, args: &[&str]) -> Told {
-    avouch(&[&["token"], args, &["--database-url", served.ground.database.url()]].concat(), &[]).await
+    let url = served.ground.database.url();
+    avouch(&[&["token"][..], args, &["--database-url", url][..]].concat(), &[]).await
 }
 
 #[tokio::test]

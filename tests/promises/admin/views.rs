@@ -91,7 +91,8 @@ async fn messages_are_found_page_by_page_and_shown_whole() {
 
 #[tokio::test]
 async fn payloads_are_shown_to_those_roles_alone_that_may_see_them() {
-    for (setting, may) in [("operate", ["operate", "admin"].as_slice()), ("admin", &["admin"]), ("nobody", &[])] {
+    let cases: [(&str, &[&str]); 3] = [("operate", &["operate", "admin"]), ("admin", &["admin"]), ("nobody", &[])];
+    for (setting, may) in cases {
         let served = Served::with(&format!("payloads = \"{setting}\"")).await;
         let id = held(&served, "secrets", 1).await[0];
         for role in ["view", "operate", "admin"] {
