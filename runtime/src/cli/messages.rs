@@ -88,8 +88,8 @@ pub struct Extent {
 
 /// The most that one answer of the store holds.
 pub const ANSWER_ROWS: i64 = 500;
-/// An answer looks at some ten thousand rows. Without --all so many of them are enough, even if they hold nothing.
-const ANSWERS_MAX: usize = 20;
+/// An answer looks at some ten thousand rows, and may hold less than was asked for. Without --all so many of these are enough.
+const POOR_ANSWERS_MAX: usize = 20;
 const COLUMNS: &[(&str, Fit)] = &[
     ("id", Fit::Whole),
     ("inserted", Fit::Whole),
@@ -137,14 +137,16 @@ pub async fn listed<const N: usize>(
 ) -> anyhow::Result<ExitCode> {
     search.cursor = extent.cursor;
     let mut left = if extent.all { usize::MAX } else { usize::try_from(extent.limit).unwrap_or(usize::MAX) };
-    let (mut listing, mut answers) = (Listing::new(operator.form, columns), 0);
+    let (mut listing, mut poor) = (Listing::new(operator.form, columns), 0);
     loop {
-        search.limit = Some(ANSWER_ROWS.min(i64::try_from(left).unwrap_or(ANSWER_ROWS)));
+        let asked = ANSWER_ROWS.min(i64::try_from(left).unwrap_or(ANSWER_ROWS));
+        search.limit = Some(asked);
         let found = answer(operator, &search).await?;
+        poor += usize::from(i64::try_from(found.messages.len()).is_ok_and(|got| got < asked));
         left -= found.messages.len().min(left);
         listing.add(&found.messages, &rows_of)?;
-        (search.cursor, answers) = (found.cursor, answers + 1);
-        let is_enough = left == 0 || !extent.all && answers == ANSWERS_MAX;
+        search.cursor = found.cursor;
+        let is_enough = left == 0 || !extent.all && poor == POOR_ANSWERS_MAX;
         if search.cursor.is_none() || is_enough {
             listing.end(search.cursor.as_deref())?;
             return Ok(ExitCode::SUCCESS);
@@ -153,7 +155,7 @@ pub async fn listed<const N: usize>(
 }
 
 /// One answer; what cannot be searched for is the caller's fault.
-pub async fn answer(operator: &Operator, search: &Search) -> anyhow::Result<Found> {
+async fn answer(operator: &Operator, search: &Search) -> anyhow::Result<Found> {
     let found = operator.store.search(search).await?;
     Ok(found.map_err(|refused| Usage(refused.to_string()))?)
 }

@@ -204,6 +204,7 @@ mod tests {
 
     #[test]
     fn columns_line_up_and_only_what_may_be_cut_is() {
+        console::set_colors_enabled(false);
         let mut table = Table::within(COLUMNS, Some(20));
         table.row(["a-long-id".into(), 7.into(), "0123456789abcdef".into()]);
         table.row(["b".into(), 700.into(), "世界世界世界世界".into()]);
