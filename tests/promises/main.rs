@@ -18,6 +18,7 @@ mod crash;
 mod doorbell;
 mod forgets;
 mod killpoints;
+mod metrics;
 mod order;
 mod ownership;
 mod payments;
