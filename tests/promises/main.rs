@@ -21,6 +21,7 @@ mod doctor;
 mod doorbell;
 mod forgets;
 mod killpoints;
+mod metrics;
 mod order;
 mod ownership;
 mod payments;

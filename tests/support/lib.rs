@@ -3,6 +3,7 @@
 //! Nothing here skips. A missing server fails every test that needs it, with the one line that fixes it.
 
 pub mod servers;
+pub mod metrics;
 pub mod web;
 
 pub mod database;

@@ -62,6 +62,9 @@ pub fn man(command: Command, dir: Option<&Path>) -> anyhow::Result<()> {
 
 /// The commands and what they take, for the documentation.
 pub fn markdown(command: &Command) -> String {
+    // An argument cannot be written before its command is complete.
+    let mut command = command.clone();
+    command.build();
     let mut page = PAGE.to_owned();
     for (title, names) in GROUPS {
         page += &format!("\n## {title}\n");

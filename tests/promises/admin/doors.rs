@@ -62,7 +62,7 @@ fn every_operation_says_what_it_needs_and_what_it_answers() {
                 operation["summary"].is_string() || operation["description"].is_string(),
                 "{what} is not described"
             );
-            assert!(ids.insert(operation["operationId"].clone()), "{what}: its name is another's too");
+            assert!(ids.insert(operation["operationId"].to_string()), "{what}: its name is another's too");
         }
     }
     let references = document.to_string();
