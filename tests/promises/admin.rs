@@ -4,6 +4,7 @@ mod doors;
 mod issuer;
 mod known;
 mod limits;
+mod pages;
 mod sessions;
 mod tokens;
 mod views;
