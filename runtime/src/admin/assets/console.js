@@ -181,8 +181,10 @@
 
   function focusSearch() {
     const field = document.getElementById('search');
-    if (field) field.select();
-    else location.assign('/messages#search');
+    if (field) {
+      field.focus();
+      field.select();
+    } else location.assign('/messages#search');
   }
 
   document.addEventListener('keydown', (event) => {
@@ -206,6 +208,13 @@
   for (const button of document.querySelectorAll('[data-keys]')) {
     button.hidden = !keys;
     button.addEventListener('click', showKeys);
+  }
+
+  // What was left empty is no part of an address.
+  for (const form of document.querySelectorAll('form[method="get"]')) {
+    form.addEventListener('formdata', ({ formData }) => {
+      for (const [name, value] of [...formData]) if (value === '') formData.delete(name);
+    });
   }
 
   // -- At once ----------------------------------------------------------------------------------------------------------

@@ -29,7 +29,7 @@ const EXAMPLES: i64 = 5;
 pub struct Confirmed {
     consumer: String,
     topic: String,
-    failure: String,
+    failure: Option<String>,
     confirm: usize,
     why: Option<String>,
 }

@@ -162,14 +162,16 @@ fn replay(visit: &Visit, c: &Consumer) -> Markup {
     if !visit.may(Role::Operate) {
         return html! {};
     }
+    // What it does not consume would be sent to it too.
+    let own = c.topics.first().filter(|topic| c.topics.len() == 1 && !topic.contains('*'));
     html! {
         details.deed {
             summary.button { (w.replay) "…" }
             form method="get" action={ "/consumers/" (segment(&c.name)) "/replay" } {
                 p { (w.replay_range_effect) }
-                label.field { span { (w.topic) } input name="topic" placeholder="orders.>" autocomplete="off" spellcheck="false"; }
-                label.field { span { (w.since) } input name="since" required placeholder="2h, 2026-01-31 12:00" autocomplete="off"; }
-                label.field { span { (w.until) } input name="until" placeholder="2026-01-31 12:00" autocomplete="off"; }
+                label.field { span { (w.topic) } input name="topic" value=[own] placeholder="orders.>" autocomplete="off" spellcheck="false"; }
+                label.field { span { (w.since) " (UTC)" } input name="since" required placeholder="2h, 2026-01-31 12:00" autocomplete="off"; }
+                label.field { span { (w.until) " (UTC)" } input name="until" placeholder="2026-01-31 12:00" autocomplete="off"; }
                 label.check { input type="checkbox" name="forget" value="yes"; span { (w.forget) } }
                 button.primary { (w.count_first) }
             }

@@ -8,7 +8,7 @@ use super::figures::{number, time};
 use super::frame::{Here, page};
 use super::messages::message_table;
 use super::shown::{code, shown};
-use super::signs::{address, empty, heading, message_link, table};
+use super::signs::{address, empty, exact_address, heading, message_link, table};
 use super::visit::{Visit, told};
 use crate::access::Role;
 use crate::admin::bulk::Outcome;
@@ -23,8 +23,8 @@ pub struct Group {
     pub consumer: String,
     /// Their topic.
     pub topic: String,
-    /// Their failure.
-    pub failure: String,
+    /// Their failure; none: any, empty: no reason was given.
+    pub failure: Option<String>,
 }
 
 /// What is to be done with all of them.
@@ -39,7 +39,7 @@ pub enum Act {
 impl Group {
     /// The group of a document.
     pub fn of(group: &FailureGroup) -> Self {
-        Self { consumer: group.consumer.clone(), topic: group.topic.clone(), failure: group.failure.clone() }
+        Self { consumer: group.consumer.clone(), topic: group.topic.clone(), failure: Some(group.failure.clone()) }
     }
 
     /// Its messages.
@@ -49,13 +49,15 @@ impl Group {
             state: Some("dead".to_owned()),
             consumer: text(&self.consumer),
             topic: text(&self.topic),
-            failure: text(&self.failure),
+            failure: self.failure.clone(),
             ..Search::default()
         }
     }
 
-    fn fields(&self) -> [(&'static str, &str); 3] {
-        [("consumer", &self.consumer), ("topic", &self.topic), ("failure", &self.failure)]
+    fn fields(&self) -> Vec<(&'static str, &str)> {
+        let mut fields = vec![("consumer", self.consumer.as_str()), ("topic", self.topic.as_str())];
+        fields.extend(self.failure.as_deref().map(|failure| ("failure", failure)));
+        fields
     }
 }
 
@@ -87,22 +89,23 @@ pub fn dead(visit: &Visit, groups: &[FailureGroup]) -> Markup {
 
 fn row(visit: &Visit, group: &FailureGroup) -> Markup {
     let (w, which) = (visit.w, Group::of(group));
-    let [consumer, topic, failure] = which.fields();
+    let mut all = vec![("state", "dead")];
+    all.extend(which.fields());
     html! {
         tr {
             th.reason scope="row" data-label=(w.failure) { @if group.failure.is_empty() { (w.no_reason) } @else { (shown(&group.failure)) } }
             td data-label=(w.consumer) { @if group.consumer == "-" { (w.never_sent) } @else { (shown(&group.consumer)) } }
             td data-label=(w.topic) { (code(&group.topic)) }
             td.n data-label=(w.messages) {
-                a href=(address("/messages", &[("state", "dead"), consumer, topic, failure])) { (number(group.messages)) }
+                a href=(address("/messages", &all)) { (number(group.messages)) }
             }
             td data-label=(w.since) { (time(visit, group.since)) }
             td data-label=(w.example) { (message_link(group.example)) }
             td data-label=(w.action) {
                 @if visit.may(Role::Operate) {
                     div.deeds {
-                        a.button href=(address(Act::Resend.path(), &which.fields())) { (w.resend) "…" }
-                        a.button.danger href=(address(Act::Discard.path(), &which.fields())) { (w.discard) "…" }
+                        a.button href=(exact_address(Act::Resend.path(), &which.fields())) { (w.resend) "…" }
+                        a.button.danger href=(exact_address(Act::Discard.path(), &which.fields())) { (w.discard) "…" }
                     }
                 }
             }
@@ -123,7 +126,7 @@ pub fn dry_run(visit: &Visit, act: Act, group: &Group, count: &Outcome, examples
     page(visit, Here::Dead, title, &html! {
         (heading(&html! { (title) }, &html! {}))
         dl.facts {
-            dt { (w.failure) } dd { (shown(&group.failure)) }
+            dt { (w.failure) } dd { @match group.failure.as_deref() { None => (w.any), Some("") => (w.no_reason), Some(failure) => (shown(failure)) } }
             dt { (w.consumer) } dd { @if group.consumer == "-" { (w.never_sent) } @else { (shown(&group.consumer)) } }
             dt { (w.topic) } dd { (code(&group.topic)) }
         }
@@ -156,11 +159,13 @@ mod tests {
 
     #[test]
     fn group_is_looked_for_as_it_was_shown() {
-        let group = Group { consumer: "-".into(), topic: "a.b".into(), failure: "x & y".into() };
+        let group = Group { consumer: "-".into(), topic: "a.b".into(), failure: Some("x & y".into()) };
         let search = group.search();
         assert_eq!(search.state.as_deref(), Some("dead"));
         assert_eq!((search.consumer.as_deref(), search.failure.as_deref()), (Some("-"), Some("x & y")));
         search.check().expect("can be searched for");
-        assert_eq!(address(Act::Resend.path(), &group.fields()), "/dead/resend?consumer=%2D&topic=a%2Eb&failure=x%20%26%20y");
+        let unexplained = Group { failure: Some(String::new()), ..Group::default() };
+        assert_eq!(unexplained.search().failure.as_deref(), Some(""), "those without a reason, and no others");
+        assert_eq!(exact_address(Act::Resend.path(), &group.fields()), "/dead/resend?consumer=%2D&topic=a%2Eb&failure=x%20%26%20y");
     }
 }

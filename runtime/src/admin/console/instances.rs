@@ -6,7 +6,7 @@ use maud::{Markup, html};
 
 use super::figures::{number, time};
 use super::frame::{Here, page};
-use super::overview::instances_table;
+use super::overview::{instances_table, live_sign};
 use super::shown::{plain, shown};
 use super::signs::{chip, heading, table};
 use super::visit::{Visit, told};
@@ -16,8 +16,8 @@ use crate::store::views::Status;
 pub fn instances(visit: &Visit, status: &Status) -> Markup {
     let w = visit.w;
     page(visit, Here::Instances, w.instances, &html! {
-        (heading(&html! { (w.instances) }, &html! {}))
-        div data-live="/instances/live" { (live(visit, status)) }
+        (heading(&html! { (w.instances) }, &live_sign(visit)))
+        (live(visit, status))
     })
 }
 
@@ -25,14 +25,16 @@ pub fn instances(visit: &Visit, status: &Status) -> Markup {
 pub fn live(visit: &Visit, status: &Status) -> Markup {
     let w = visit.w;
     html! {
-        (instances_table(visit, &status.instances))
-        section aria-labelledby="shards" {
-            h2 #shards { (w.shards) }
-            (shards(visit, status))
-        }
-        section aria-labelledby="losses" {
-            h2 #losses { (w.losses) }
-            (losses(visit, status))
+        div data-live="/instances/live" {
+            (instances_table(visit, &status.instances))
+            section aria-labelledby="shards" {
+                h2 #shards { (w.shards) }
+                (shards(visit, status))
+            }
+            section aria-labelledby="losses" {
+                h2 #losses { (w.losses) }
+                (losses(visit, status))
+            }
         }
     }
 }

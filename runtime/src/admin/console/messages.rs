@@ -66,8 +66,8 @@ fn form(visit: &Visit, wanted: &Wanted, consumers: &[String], outcome: &Outcome)
                 input name="consumer" value=(wanted.consumer) list="consumers" autocomplete="off" spellcheck="false";
                 datalist #consumers { @for name in consumers { option value=(name) {} } }
             }
-            label { span { (w.since) } input name="since" value=(wanted.since) placeholder="2h, 2026-01-31 12:00" autocomplete="off" aria-invalid=[wrong(Unreadable::Since)]; }
-            label { span { (w.until) } input name="until" value=(wanted.until) placeholder="2026-01-31 12:00" autocomplete="off" aria-invalid=[wrong(Unreadable::Until)]; }
+            label { span { (w.since) " (UTC)" } input name="since" value=(wanted.since) placeholder="2h, 2026-01-31 12:00" autocomplete="off" aria-invalid=[wrong(Unreadable::Since)]; }
+            label { span { (w.until) " (UTC)" } input name="until" value=(wanted.until) placeholder="2026-01-31 12:00" autocomplete="off" aria-invalid=[wrong(Unreadable::Until)]; }
             @if !wanted.failure.is_empty() {
                 label.wide { span { (w.failure) } input name="failure" value=(wanted.failure) autocomplete="off"; }
             }

@@ -20,12 +20,15 @@ const RECENT: Duration = Duration::hours(24);
 /// The page.
 pub fn overview(visit: &Visit, status: &Status, window: Window, samples: &[Sample]) -> Markup {
     page(visit, Here::Overview, visit.w.overview, &html! {
-        (heading(&html! { (visit.w.overview) }, &html! {
-            p.live data-live-sign="" hidden data-on=(visit.w.live) data-off=(visit.w.not_live) { (visit.w.not_live) }
-        }))
+        (heading(&html! { (visit.w.overview) }, &live_sign(visit)))
         (live(visit, status))
         (charts(visit, window, samples))
     })
+}
+
+/// Whether the page renews itself, which only a script can say.
+pub fn live_sign(visit: &Visit) -> Markup {
+    html! { p.live data-live-sign="" hidden data-on=(visit.w.live) data-off=(visit.w.not_live) { (visit.w.not_live) } }
 }
 
 /// What changes all the time.
@@ -46,7 +49,9 @@ pub fn live(visit: &Visit, status: &Status) -> Markup {
 pub fn troubles(visit: &Visit, status: &Status) -> Markup {
     let all = all_troubles(visit, status);
     html! {
-        section.troubles aria-label=(visit.w.troubles) aria-live="polite" {
+        section.troubles aria-label=(visit.w.troubles) {
+            // Only their number is read out: ages change all the time.
+            p.unseen role="status" { (told(visit.w.so_many_troubles, &[html! { (all.len()) }])) }
             @if all.is_empty() {
                 p.calm { (chip("good", &html! { (visit.w.fine) })) " " (visit.w.no_trouble) }
             } @else {

@@ -66,7 +66,7 @@ pub fn heading(title: &Markup, beside: &Markup) -> Markup {
 /// A table that scrolls inside of itself on narrow screens. Cells say by `data-label` what they are when rows become cards.
 pub fn table(label: &str, columns: &[&str], rows: &Markup) -> Markup {
     html! {
-        div.table role="region" aria-label=(label) tabindex="0" {
+        div.table role="group" aria-label=(label) tabindex="0" {
             table {
                 thead { tr { @for column in columns { th scope="col" { (column) } } } }
                 tbody { (rows) }
@@ -75,10 +75,16 @@ pub fn table(label: &str, columns: &[&str], rows: &Markup) -> Markup {
     }
 }
 
-/// A path and its query: values are encoded.
+/// A path and its query: values are encoded, empty ones left out.
 pub fn address(path: &str, query: &[(&str, &str)]) -> String {
+    let given: Vec<_> = query.iter().copied().filter(|(_, value)| !value.is_empty()).collect();
+    exact_address(path, &given)
+}
+
+/// The same where an empty value means something.
+pub fn exact_address(path: &str, query: &[(&str, &str)]) -> String {
     let mut out = path.to_owned();
-    for (i, (name, value)) in query.iter().filter(|(_, value)| !value.is_empty()).enumerate() {
+    for (i, (name, value)) in query.iter().enumerate() {
         out.push(if i == 0 { '?' } else { '&' });
         out.push_str(name);
         out.push('=');
@@ -100,6 +106,7 @@ mod tests {
     fn addresses_carry_any_text() {
         let at = address("/messages", &[("key", "a&b=c #?/ü"), ("topic", ""), ("state", "dead")]);
         assert_eq!(at, "/messages?key=a%26b%3Dc%20%23%3F%2F%C3%BC&state=dead");
+        assert_eq!(exact_address("/dead/resend", &[("topic", "a"), ("failure", "")]), "/dead/resend?topic=a&failure=");
         assert_eq!(segment("../x"), "%2E%2E%2Fx");
     }
 }

@@ -202,6 +202,7 @@ words! {
     live: "live", "实时";
     not_live: "not live: reload for newer figures", "非实时：刷新以更新";
     troubles: "Troubles", "故障";
+    so_many_troubles: "Troubles: {0}", "故障：{0} 项";
     fine: "fine", "正常";
     no_trouble: "Nothing needs you.", "没有需要处理的事项。";
     over_time: "Over time", "趋势";

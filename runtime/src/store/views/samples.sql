@@ -1,4 +1,4 @@
--- How it went, at 360 points at most: counts are the greatest of what a point stands for, rates their mean. $1 the last so many minutes.
+-- How it went, at about 360 points: counts are the greatest of what a point stands for, rates their mean. $1 the last so many minutes.
 select json_build_object(
   'at', to_timestamp(q.point), 'ready', max(q.ready), 'waiting', max(q.waiting), 'dead', max(q.dead), 'in_doubt', max(q.in_doubt),
   'oldest_s', max(q.oldest_s), 'inserted_per_s', avg(q.inserted_per_s), 'sent_per_s', avg(q.sent_per_s),
