@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use self::books::Books;
 pub use self::sink::Sink;
+use crate::meters::Scope;
 
 /// `[[alarm]]`: a sink. Exactly one of `webhook`, `command` and `smtp` is given.
 #[derive(Clone, Debug, Deserialize)]
@@ -120,6 +121,18 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Those that loops raise.
+    const ALL: [Self; 8] = [
+        Self::InDoubt,
+        Self::CheckerBroken,
+        Self::PluginRefused,
+        Self::PluginUndetermined,
+        Self::Dead,
+        Self::BrokerLost,
+        Self::DatabaseBehind,
+        Self::SnapshotHeld,
+    ];
+
     /// As it is written in the configuration.
     pub fn name(self) -> &'static str {
         match self {
@@ -272,6 +285,7 @@ pub struct Alarms {
     source: Arc<str>,
     instance: Arc<str>,
     ports: Arc<[Arc<Port>]>,
+    scope: Option<Scope>,
 }
 
 /// Between the loops and a sink.
@@ -291,7 +305,7 @@ impl Port {
 pub fn sinks(configs: &[Config], instance: &str) -> Result<(Alarms, Vec<Sink>), Error> {
     let sinks: Vec<Sink> = configs.iter().map(Sink::new).collect::<Result<_, _>>()?;
     let ports = sinks.iter().map(Sink::port).collect();
-    Ok((Alarms { source: "".into(), instance: instance.into(), ports }, sinks))
+    Ok((Alarms { source: "".into(), instance: instance.into(), ports, scope: None }, sinks))
 }
 
 impl Alarms {
@@ -301,14 +315,19 @@ impl Alarms {
     }
 
     /// For the loops of this database.
-    pub fn of(&self, source: &str) -> Self {
-        Self { source: source.into(), ..self.clone() }
+    pub fn of(&self, scope: &Scope) -> Self {
+        // A rate is known from the first one on only if there was none before.
+        Kind::ALL.iter().for_each(|kind| count(scope, *kind, 0));
+        Self { source: scope.source().into(), scope: Some(scope.clone()), ..self.clone() }
     }
 
     /// Logs it, and leaves it to every sink that takes its kind.
     pub fn raise(&self, event: &Event<'_>) {
         let alarm = Alarm::new(event, &self.source, &self.instance);
         let Alarm { kind, what, why, source, subject, id, reference, remedy, .. } = &alarm;
+        if let Some(scope) = &self.scope {
+            count(scope, *kind, 1);
+        }
         tracing::error!(alarm = kind.name(), source, subject, id, reference, why, remedy, "{what}");
         for port in self.ports.iter().filter(|port| port.config.takes(*kind)) {
             if port.books().take(alarm.clone(), Instant::now()) == Some(1) {
@@ -320,4 +339,8 @@ impl Alarms {
             port.rung.notify_one();
         }
     }
+}
+
+fn count(scope: &Scope, kind: Kind, count: u64) {
+    scope.counter("avouch_alarms_total", &[("kind", kind.name())]).increment(count);
 }

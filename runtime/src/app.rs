@@ -18,6 +18,7 @@ use crate::control::{self, Control};
 use crate::deployments::Deployments;
 use crate::doorbell::{Doorbell, Mode};
 use crate::inbox::{self, Desk, Inbox, Keeper};
+use crate::meters::Scope;
 use crate::receipts::{self, Receipts};
 use crate::recovery::Recovery;
 use crate::relay::{Parts, Relay};
@@ -60,7 +61,7 @@ pub async fn run_on(
     }
     for (name, source) in &config.source {
         let shown = shown.as_ref().filter(|_| config.is_shown(name));
-        let started = start_source(&config, (name, source), shown, alarms.of(name), stop.clone(), &mut running);
+        let started = start_source(&config, (name, source), shown, &alarms, stop.clone(), &mut running);
         tokio::select! {
             () = stop.cancelled() => {}
             result = started => result.with_context(|| format!("source {name}"))?,
@@ -94,34 +95,48 @@ fn start_admin(
     stop: CancellationToken,
     running: &mut JoinSet<()>,
 ) -> anyhow::Result<admin::State> {
-    let source = config.source.iter().find(|(name, _)| config.is_shown(name)).map(|(_, source)| source);
-    let source = source.context("admin.source names a database that is not configured")?;
-    let store = Arc::new(Store::new(source, &format!("avouch admin {}", instance_name(config)), plans(config))?);
+    let source = config.source.iter().find(|(name, _)| config.is_shown(name));
+    let (name, source) = source.context("admin.source names a database that is not configured")?;
+    let application = format!("avouch admin {}", instance_name(config));
+    let store = Arc::new(Store::new(source, scope(config, name), &application, plans(config))?);
     let admin = Admin::new(&config.admin, listener, store)?;
     let state = admin.state();
     running.spawn(admin.run(stop, Duration::from_millis(config.grace_ms)));
     Ok(state)
 }
 
+/// How statements are planned: the doorbell's probe proves that the connection is direct; without it, it may be a pooler's.
+pub fn plans(config: &Config) -> Plans {
+    if config.doorbell.mode == Mode::On { Plans::Fixed } else { Plans::Free }
+}
+
+/// Where what is done with a database is counted.
+pub fn scope(config: &Config, source: &str) -> Scope {
+    Scope::new(source, config.metrics.labels_max, config.topic.keys().cloned())
+}
+
 async fn start_source(
     config: &Config,
     (name, source): (&str, &store::Config),
     shown: Option<&admin::State>,
-    alarms: Alarms,
+    alarms: &Alarms,
     stop: CancellationToken,
     running: &mut JoinSet<()>,
 ) -> anyhow::Result<()> {
     let instance = instance_name(config);
-    let store = Arc::new(Store::new(source, &format!("avouch {instance}"), plans(config))?);
+    let scope = scope(config, name);
+    let alarms = alarms.of(&scope);
+    let store = Arc::new(Store::new(source, scope.clone(), &format!("avouch {instance}"), plans(config))?);
     until_it_answers(name, async || serve_schema(&store).await).await?;
     // In every database, for `avouch.inbox_once`: whoever asks over NATS is answered by the served one.
     let consumers = inbox::consumers(&config.consumer, &config.streams()[0].0);
     if !consumers.is_empty() {
         until_it_answers(name, async || store.consumers(&consumers).await).await?;
     }
-    let doorbell =
-        until_it_answers(name, async || Doorbell::start(&config.doorbell, store.target().clone(), stop.clone()).await)
-            .await?;
+    let doorbell = until_it_answers(name, async || {
+        Doorbell::start(&config.doorbell, store.target().clone(), &scope, stop.clone()).await
+    })
+    .await?;
     let (broker, replies) = Broker::connect(&config.nats, &format!("avouch {instance}")).await?;
     let streams: Vec<_> =
         config.streams().iter().map(|(name, c)| broker.stream(name, c, config.consumers_of(name))).collect();
@@ -206,11 +221,6 @@ async fn start_source(
         }
     });
     Ok(())
-}
-
-/// The doorbell's probe proves that connections are direct; without it, they may be a pooler's.
-fn plans(config: &Config) -> Plans {
-    if config.doorbell.mode == Mode::On { Plans::Fixed } else { Plans::Free }
 }
 
 /// Where it is recorded what consumers did.

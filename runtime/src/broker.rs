@@ -3,9 +3,11 @@
 pub mod durables;
 pub mod events;
 mod login;
+pub mod permissions;
 pub mod records;
 pub mod service;
 pub mod streams;
+pub mod survey;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -27,7 +29,7 @@ pub use self::records::Records;
 pub use self::service::{Request, Service};
 pub use self::streams::Stream;
 use crate::killpoint::{self, Point};
-use crate::lifecycle::{Answer, read_answer};
+use crate::lifecycle::{Answer, Death, read_answer};
 use crate::message::Message;
 use crate::secret::Secret;
 
@@ -109,8 +111,8 @@ pub enum Error {
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
     /// This message can never be sent as it is.
-    #[error("{0}")]
-    Permanent(String),
+    #[error("{1}")]
+    Permanent(Death, String),
     /// The connection is gone.
     #[error("{0}")]
     Broker(String),
@@ -151,7 +153,7 @@ pub struct Replies {
 pub async fn plain(config: &Config, name: &str) -> Result<Client, Error> {
     let url = config.url.reveal().map_err(|e| Error::Fatal(e.to_string()))?;
     let (servers, login) = servers(&url)?;
-    let client = options(config, login, name)?.connect(servers).await;
+    let client = options(config, login, name)?.retry_on_initial_connect().connect(servers).await;
     client.map_err(|e| Error::Fatal(format!("cannot use the NATS settings: {}", crate::store::full_text(&e))))
 }
 
@@ -163,7 +165,7 @@ impl Broker {
         let (servers, login) = servers(&url)?;
         let tries = Arc::new(AtomicU32::new(0));
         let counted = Arc::clone(&tries);
-        let options = options(config, login, name)?;
+        let options = options(config, login, name)?.retry_on_initial_connect();
         let options = options.event_callback(move |event| {
             let (events, tries) = (events.clone(), Arc::clone(&tries));
             async move {
@@ -253,14 +255,17 @@ impl Broker {
             return Err(Refusal::Broker("not connected to NATS".into()));
         }
         let bytes = payload.len();
-        let headers = message.wire_headers().map_err(|e| Refusal::Permanent(e.to_string()))?;
+        let headers = message.wire_headers().map_err(|e| Refusal::Permanent(Death::Malformed, e.to_string()))?;
         let reply = format!("{}.{}.{}.{}", self.inbox, message.seq, message.generation, message.id.simple());
         let sent = self.client.publish_with_reply_and_headers(subject.to_owned(), reply, headers, payload).await;
         sent.map_err(|e| match e.kind() {
-            async_nats::PublishErrorKind::MaxPayloadExceeded => Refusal::Permanent(self.too_large(bytes)),
-            async_nats::PublishErrorKind::InvalidSubject => {
-                Refusal::Permanent(format!("subject {subject} is invalid: correct the stream's subject_prefix"))
+            async_nats::PublishErrorKind::MaxPayloadExceeded => {
+                Refusal::Permanent(Death::TooLarge, self.too_large(bytes))
             }
+            async_nats::PublishErrorKind::InvalidSubject => Refusal::Permanent(
+                Death::Malformed,
+                format!("subject {subject} is invalid: correct the stream's subject_prefix"),
+            ),
             _ => Refusal::Broker(crate::store::full_text(&e)),
         })?;
         killpoint::reached_after(Point::BytesSent, self.client.flush()).await;
@@ -305,14 +310,20 @@ fn read_reply(inbox: &str, message: &async_nats::Message) -> Option<Reply> {
 fn why_unreachable(servers: &[Server]) -> String {
     let why = |s: &Server| s.last_error.as_ref().map(|error| format!("{}: {error}", s.addr.as_url_str()));
     let text = servers.iter().filter_map(why).collect::<Vec<_>>().join("; ");
-    let remedy = if text.is_empty() {
-        "no address is found for the name in nats.url"
-    } else if text.contains("authorization violation") || text.contains("failed signing nonce") {
+    if text.is_empty() {
+        return "no address is found for the name in nats.url".into();
+    }
+    let remedy = remedy_of(&text);
+    text + remedy
+}
+
+/// What to change when a server cannot be reached because of this.
+fn remedy_of(text: &str) -> &'static str {
+    if text.contains("authorization violation") || text.contains("failed signing nonce") {
         ": correct creds_file, nkey, token, or user and password in [nats]"
     } else if text.contains("invalid peer certificate") {
         ": write the host as the certificate does, and give its authority as ca_file in [nats.tls]"
     } else {
         ""
-    };
-    text + remedy
+    }
 }

@@ -26,7 +26,7 @@ use self::settle::{Settled, settle};
 use crate::alarm::{Alarms, Event, Kind};
 use crate::killpoint::{self, Point};
 use crate::lifecycle::Backoff;
-use crate::rules::{Answer, Fault, Message, Rules};
+use crate::rules::{Answer, Fault, Message, Rules, Verdict};
 use crate::store::{Claim, Doubt, Due, Error, Held, LogLine, Store};
 
 /// Answers wait this long for others, so that they are settled by one statement.
@@ -54,6 +54,8 @@ pub struct Checkback {
     looking: bool,
     look_at: Instant,
     doubts_at: Instant,
+    /// With the look under way, it is told which checkers are broken.
+    tells: bool,
     settling: bool,
     answers: Vec<(Claim, Move)>,
     /// What plugins said, kept with the next answers that are settled.
@@ -106,6 +108,7 @@ impl Checkback {
             looking: false,
             look_at: Instant::now(),
             doubts_at: Instant::now(),
+            tells: false,
             settling: false,
             answers: Vec::new(),
             log: Vec::new(),
@@ -177,6 +180,7 @@ impl Checkback {
         let open = self.breakers.rooms(now);
         let (store, config, sizes) = (Arc::clone(&self.store), self.config.clone(), self.sizes);
         let is_time = now >= self.doubts_at;
+        self.tells |= is_time;
         if is_time {
             self.doubts_at = now + Duration::from_millis(self.config.poll_max_ms);
         }
@@ -214,6 +218,9 @@ impl Checkback {
             self.look_at = now + self.backoff.failed();
             return;
         };
+        if std::mem::take(&mut self.tells) {
+            self.tell_broken(&due);
+        }
         for doubt in doubts {
             self.alarms.raise(&Event {
                 kind: Kind::InDoubt,
@@ -249,6 +256,7 @@ impl Checkback {
                 claim.checked_by = answer.digest.as_deref().map(Into::into);
                 let lines = report(&claim, &answer);
                 self.log.extend(lines.into_iter().take(LOG_LINES_MAX.saturating_sub(self.log.len())));
+                self.count(&claim.checker, &answer.verdict);
                 let opened = self.breakers.answered(&claim.checker, &answer.verdict, now);
                 if let (Err(fault), Some(wait)) = (&answer.verdict, opened) {
                     self.alarms.raise(&Event {
@@ -275,6 +283,31 @@ impl Checkback {
         self.answered_at.get_or_insert(now);
         self.answers.push((claim, moved));
         killpoint::reached(Point::Decided);
+    }
+
+    fn count(&self, checker: &str, verdict: &Result<Verdict, Fault>) {
+        let scope = self.store.scope();
+        let checker = scope.checker(checker);
+        let said = match verdict {
+            Ok(Verdict::Commit) => "commit",
+            Ok(Verdict::Rollback(_)) => "rollback",
+            Ok(Verdict::InProgress(_)) => "in_progress",
+            Ok(Verdict::Unknown(_)) => "unknown",
+            Err(fault) => fault.class(),
+        };
+        scope.counter("avouch_verdicts_total", &[("checker", &checker), ("verdict", said)]).increment(1);
+    }
+
+    /// A checker is broken as long as transactions wait for it in vain.
+    fn tell_broken(&self, due: &[Due]) {
+        let scope = self.store.scope();
+        let mut broken: BTreeMap<String, bool> = BTreeMap::new();
+        for (checker, is_open) in self.breakers.each() {
+            *broken.entry(scope.checker(checker)).or_default() |= is_open && due.iter().any(|d| d.checker == checker);
+        }
+        for (checker, is_broken) in broken {
+            scope.gauge("avouch_checker_broken", &[("checker", &checker)]).set(f64::from(u8::from(is_broken)));
+        }
     }
 
     /// Writes down what was answered, one statement for each kind.

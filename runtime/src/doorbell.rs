@@ -6,12 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use metrics::Counter;
 use serde::Deserialize;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio_postgres::{AsyncMessage, Client, Statement};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use crate::meters::{Connections, Open, Scope};
 use crate::store::connect::{Connected, Target};
 use crate::store::{Error, full_text};
 
@@ -73,12 +75,37 @@ pub struct Doorbell {
 
 #[derive(Default)]
 struct Bell {
+    rings: Rings,
     deployments: watch::Sender<u64>,
     shards: watch::Sender<u64>,
     rung: Notify,
     rows: AtomicBool,
     rescan: AtomicBool,
     holds: AtomicBool,
+}
+
+/// How often it rang, by what it was about.
+struct Rings([Counter; 5]);
+
+const WHAT: [&str; 5] = ["rows", "rescan", "holds", "deployments", "shards"];
+
+impl Default for Rings {
+    /// A probe's are not counted.
+    fn default() -> Self {
+        Self([const { Counter::noop() }; 5])
+    }
+}
+
+impl Rings {
+    fn of(scope: &Scope) -> Self {
+        Self(WHAT.map(|what| scope.counter("avouch_doorbell_rings_total", &[("what", what)])))
+    }
+
+    fn count(&self, payload: &str) {
+        // Anything else is about rows.
+        let place = WHAT.iter().position(|what| *what == payload).unwrap_or(0);
+        self.0[place].increment(1);
+    }
 }
 
 enum Command {
@@ -94,6 +121,12 @@ const PROBE_LIMIT: Duration = Duration::from_secs(3);
 const RETRY: Duration = Duration::from_millis(500);
 
 impl Bell {
+    /// Somebody has notified.
+    fn rang(&self, payload: &str) {
+        self.rings.count(payload);
+        self.ring(payload);
+    }
+
     fn ring(&self, payload: &str) {
         match payload {
             "rescan" => self.rescan.store(true, Ordering::Release),
@@ -108,13 +141,14 @@ impl Bell {
 
 impl Doorbell {
     /// Listens, after a probe that fails behind a transaction pooler. Runs until `stop`; connects again when it must.
-    pub async fn start(config: &Config, target: Target, stop: CancellationToken) -> Result<Self, Error> {
-        let bell = Arc::new(Bell::default());
+    pub async fn start(config: &Config, target: Target, scope: &Scope, stop: CancellationToken) -> Result<Self, Error> {
+        let bell = Arc::new(Bell { rings: Rings::of(scope), ..Bell::default() });
         let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
         if config.mode == Mode::On {
             probe(&target).await?;
             let heartbeat = Duration::from_millis(config.heartbeat_ms);
-            tokio::spawn(listen_until(stop, Arc::clone(&bell), target, heartbeat, inbox));
+            let listener = (target, scope.connections("doorbell"));
+            tokio::spawn(listen_until(stop, Arc::clone(&bell), listener, heartbeat, inbox));
         }
         Ok(Self { bell, commands })
     }
@@ -168,7 +202,7 @@ impl Doorbell {
 async fn listen_until(
     stop: CancellationToken,
     bell: Arc<Bell>,
-    target: Target,
+    listener: (Target, Connections),
     heartbeat: Duration,
     mut inbox: mpsc::Receiver<Command>,
 ) {
@@ -176,7 +210,7 @@ async fn listen_until(
     loop {
         let ended = tokio::select! {
             () = stop.cancelled() => return,
-            ended = listen_once(&bell, &target, heartbeat, &mut inbox, &mut deaf_since_logged) => ended,
+            ended = listen_once(&bell, &listener, heartbeat, &mut inbox, &mut deaf_since_logged) => ended,
         };
         if !deaf_since_logged {
             tracing::warn!(error = %ended, "the doorbell is deaf: the relay polls until it listens again");
@@ -203,12 +237,12 @@ async fn listen_until(
 /// One connection's life; returns why it ended.
 async fn listen_once(
     bell: &Arc<Bell>,
-    target: &Target,
+    listener: &(Target, Connections),
     heartbeat: Duration,
     inbox: &mut mpsc::Receiver<Command>,
     was_deaf: &mut bool,
 ) -> Error {
-    let (client, statement) = match open(bell, target, heartbeat).await {
+    let (client, statement) = match open(bell, listener, heartbeat).await {
         Ok(opened) => opened,
         Err(e) => return e,
     };
@@ -263,8 +297,13 @@ async fn lock(client: &Client, statement: &Statement, shards: &[i32]) -> Result<
     Ok(granted)
 }
 
-async fn open(bell: &Arc<Bell>, target: &Target, heartbeat: Duration) -> Result<(Client, Statement), Error> {
-    let client = hear(Arc::clone(bell), target.connect().await?);
+async fn open(
+    bell: &Arc<Bell>,
+    (target, connections): &(Target, Connections),
+    heartbeat: Duration,
+) -> Result<(Client, Statement), Error> {
+    let connected = target.connect().await?;
+    let client = hear(Arc::clone(bell), connected, Some(connections.opened()));
     // The server ends this session, and frees K, if its runtime is frozen.
     let timeout_ms = heartbeat.as_millis() * 3;
     let setup = format!("set idle_session_timeout = {timeout_ms}; listen avouch_doorbell");
@@ -274,11 +313,11 @@ async fn open(bell: &Arc<Bell>, target: &Target, heartbeat: Duration) -> Result<
 }
 
 /// Polls a connection and rings the bell with what it hears. (Awaiting the connection itself would drop that.)
-fn hear(bell: Arc<Bell>, (client, mut connection): Connected) -> Client {
+fn hear(bell: Arc<Bell>, (client, mut connection): Connected, open: Option<Open>) -> Client {
     tokio::spawn(async move {
         loop {
             match poll_fn(|cx| connection.poll_message(cx)).await {
-                Some(Ok(AsyncMessage::Notification(n))) => bell.ring(n.payload()),
+                Some(Ok(AsyncMessage::Notification(n))) => bell.rang(n.payload()),
                 Some(Ok(_)) => {}
                 Some(Err(e)) => {
                     tracing::debug!(error = %full_text(&e), "the listening connection ended");
@@ -287,6 +326,7 @@ fn hear(bell: Arc<Bell>, (client, mut connection): Connected) -> Client {
                 None => break,
             }
         }
+        drop(open);
         // Without a connection there is no K: rows come without a ring.
         bell.ring("rescan");
     });
@@ -301,12 +341,12 @@ async fn within<T>(limit: Duration, work: impl Future<Output = Result<T, tokio_p
 }
 
 /// LISTEN here, NOTIFY there: a pooler in transaction mode accepts LISTEN and delivers nothing.
-async fn probe(target: &Target) -> Result<(), Error> {
+pub async fn probe(target: &Target) -> Result<(), Error> {
     let bell = Arc::new(Bell::default());
-    let listener = hear(Arc::clone(&bell), target.connect().await?);
+    let listener = hear(Arc::clone(&bell), target.connect().await?, None);
     let channel = format!("avouch_probe_{}", Uuid::now_v7().simple());
     listener.batch_execute(&format!("listen {channel}")).await?;
-    let notifier = hear(Arc::new(Bell::default()), target.connect().await?);
+    let notifier = hear(Arc::new(Bell::default()), target.connect().await?, None);
     notifier.batch_execute(&format!("notify {channel}, 'probe'")).await?;
     tokio::time::timeout(PROBE_LIMIT, bell.rung.notified()).await.map_err(|_| {
         Error::Fatal(format!(

@@ -9,6 +9,7 @@ mod judge;
 mod keeper;
 mod lane;
 pub mod request;
+mod tally;
 mod told;
 
 use std::collections::BTreeMap;

@@ -13,6 +13,8 @@ pub mod lifecycle;
 pub mod topics;
 pub mod window;
 
+pub mod meters;
+
 pub mod alarm;
 pub mod answer;
 pub mod broker;

@@ -25,6 +25,43 @@ pub enum Answer {
     Refused(String),
 }
 
+/// Why a message is dead, as a class: there are few, whatever the reasons say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Death {
+    /// Its topic is not configured, and `strict_topics` is on.
+    UnknownTopic,
+    /// It is larger than the broker takes.
+    TooLarge,
+    /// Its headers or its subject cannot be sent.
+    Malformed,
+    /// Its consumer has rejected it, or a plugin has for it.
+    Rejected,
+    /// Nobody knows whether its consumer has done it.
+    Parked,
+    /// Its consumer has terminated it.
+    Terminated,
+    /// It was delivered as often as it may be.
+    DeliveredTooOften,
+    /// It was settled without a receipt as often as it may be.
+    Unreceipted,
+}
+
+impl Death {
+    /// In one word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::UnknownTopic => "unknown_topic",
+            Self::TooLarge => "too_large",
+            Self::Malformed => "malformed",
+            Self::Rejected => "rejected",
+            Self::Parked => "parked",
+            Self::Terminated => "terminated",
+            Self::DeliveredTooOften => "delivered_too_often",
+            Self::Unreceipted => "unreceipted",
+        }
+    }
+}
+
 /// JetStream's error codes that are the message's own fault (nats-server `server/errors.json`).
 /// Everything that is not known to be permanent is retried.
 const MESSAGE_TOO_LARGE: u64 = 10054;

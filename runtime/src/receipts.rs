@@ -217,7 +217,8 @@ impl Receipts {
         if given_up.is_empty() {
             return Ok(());
         }
-        for Dead { id, consumer, topic, reason } in self.parts.store.give_up_on(given_up, "sent").await? {
+        for Dead { id, consumer, topic, class, reason } in self.parts.store.give_up_on(given_up, "sent").await? {
+            self.parts.store.scope().dead(&topic, class.name());
             self.parts.alarms.dead(&topic, id, &format!("consumer {consumer}: {reason}"));
         }
         Ok(())

@@ -5,7 +5,7 @@
 
 mod recheck;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,6 +19,7 @@ use self::recheck::{Word, recheck};
 use crate::alarm::Alarms;
 use crate::broker::{Refusal, Stream};
 use crate::killpoint::{self, Point};
+use crate::lifecycle::Death;
 use crate::message::Payload;
 use crate::rules::Rules;
 use crate::shards::Ownership;
@@ -157,11 +158,23 @@ impl Recovery {
         if !stored.is_empty() {
             self.store.sent_again(&stored).await?;
             killpoint::reached_by(Point::ResendMarked, stored.len());
+            self.count(&due, &stored);
         }
         self.give_up_on(&refused).await?;
         match failure {
             Some(why) => anyhow::bail!(why),
             None => Ok(stored.len()),
+        }
+    }
+
+    fn count(&self, due: &[Due], stored: &[SentAgain]) {
+        let mut by_consumer: BTreeMap<&str, u64> = BTreeMap::new();
+        let names: BTreeMap<i32, &str> = due.iter().map(|d| (d.consumer, &*d.name)).collect();
+        for name in stored.iter().filter_map(|s| names.get(&s.consumer)) {
+            *by_consumer.entry(name).or_default() += 1;
+        }
+        for (consumer, count) in by_consumer {
+            self.store.scope().counter("avouch_resent_total", &[("consumer", consumer)]).increment(count);
         }
     }
 
@@ -215,7 +228,7 @@ impl Recovery {
             let subject = stream.subject(&format!("{name}.{}", letter.message.topic));
             match stream.publish(subject, headers, payload).await {
                 Ok(_) => {}
-                Err(Refusal::Permanent(why)) => {
+                Err(Refusal::Permanent(_, why)) => {
                     tracing::warn!(id = %letter.message.id, why, "a dead message cannot be copied to the stream for dead letters");
                 }
                 Err(Refusal::Broker(why)) => {
@@ -247,6 +260,7 @@ impl Recovery {
             return Ok(());
         }
         for dead in self.store.give_up_on(refused, "pending").await? {
+            self.store.scope().dead(&dead.topic, dead.class.name());
             self.alarms.dead(&dead.topic, dead.id, &format!("consumer {}: {}", dead.consumer, dead.reason));
         }
         Ok(())
@@ -266,13 +280,14 @@ async fn send(streams: &[(Stream, Result<i32, String>)], due: &Due) -> Sent {
         Err(why) => return failed(why.clone()),
     };
     let message = &due.message;
-    let refused = |reason: String| Sent::Refused(GivenUp { id: message.id, consumer: due.consumer, reason });
+    let refused =
+        |class: Death, reason: String| Sent::Refused(GivenUp { id: message.id, consumer: due.consumer, class, reason });
     let Payload::Here(payload) = message.payload.clone() else {
         return failed(format!("message {} came without its payload", message.id));
     };
     let headers = match message.wire_headers() {
         Ok(headers) => headers,
-        Err(e) => return refused(e.to_string()),
+        Err(e) => return refused(Death::Malformed, e.to_string()),
     };
     let subject = stream.redo_subject(&due.name, &message.topic);
     let published = stream.publish(subject, headers, payload).await;
@@ -288,7 +303,7 @@ async fn send(streams: &[(Stream, Result<i32, String>)], due: &Due) -> Sent {
             }),
             Err(e) => failed(e.to_string()),
         },
-        Err(Refusal::Permanent(why)) => refused(why),
+        Err(Refusal::Permanent(class, why)) => refused(class, why),
         Err(Refusal::Broker(why)) => failed(why),
     }
 }

@@ -6,6 +6,7 @@
 mod done;
 mod gate;
 mod look;
+mod meters;
 mod pace;
 mod rate;
 mod send;
@@ -24,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::done::Done;
 use self::gate::Gate;
+use self::meters::Meters;
 use self::pace::Pace;
 use self::rate::Bucket;
 use self::streams::Losses;
@@ -195,6 +197,7 @@ pub struct Relay {
     store_silent_until: Option<Instant>,
     store_trouble: Option<String>,
     sent_total: u64,
+    meters: Meters,
     stopping: bool,
 }
 
@@ -211,6 +214,7 @@ impl Relay {
         let ms = Duration::from_millis;
         let backoff = Backoff::new(ms(config.retry_first_ms), ms(config.retry_max_ms));
         let feeds = parts.topics.feeds();
+        let meters = Meters::new(parts.store.scope(), parts.streams.iter().map(|s| s.name.clone()));
         Self {
             window: Window::new(limits, feeds),
             gates: parts.streams.iter().map(|_| Gate::new(backoff.clone(), now)).collect(),
@@ -252,6 +256,7 @@ impl Relay {
             store_silent_until: None,
             store_trouble: None,
             sent_total: 0,
+            meters,
             stopping: false,
             config,
             parts,

@@ -163,7 +163,9 @@ impl Rules {
         let Some(plugin) = self.plugin(&tx.checker) else {
             return Some(unasked(Fault::Missing));
         };
+        let asked = Instant::now();
         let turn = off.run_until_cancelled(turn(plugin.room(), &self.calls)).await?;
+        plugin.waited(asked.elapsed());
         Some(self.run_now(&plugin, &Check(tx), turn).await)
     }
 
@@ -183,7 +185,9 @@ impl Rules {
     }
 
     async fn run<C: Call>(&self, plugin: &Plugin, call: C) -> Answer<C::Answer> {
+        let asked = Instant::now();
         let turn = turn(plugin.room(), &self.calls).await;
+        plugin.waited(asked.elapsed());
         self.run_now(plugin, &call, turn).await
     }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use serde::Serialize;
 use tokio_postgres::Client;
 
 use crate::secret::Secret;
@@ -19,7 +20,7 @@ pub const DESCRIBE: &str = include_str!("store/describe.sql");
 pub const SERVED: std::ops::RangeInclusive<i32> = 1..=1;
 
 /// What differs from a fresh install.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Difference {
     /// Objects that are not there, or not as they should be.
     pub missing: Vec<String>,
@@ -62,7 +63,15 @@ pub async fn install_at(target: &Target, shards: Option<u16>) -> Result<u16, Err
 
 /// Compares what is installed with a fresh install. An error says what to do when it cannot be served at all.
 pub async fn check(target: &Target) -> Result<Difference, Error> {
-    let client = client_of(target.connect().await?);
+    compare(&client_of(target.connect().await?)).await
+}
+
+/// The same on a server where the runtime would not work, such as a replica.
+pub async fn check_anywhere(target: &Target) -> Result<Difference, Error> {
+    compare(&client_of(target.connect_to_any().await?)).await
+}
+
+async fn compare(client: &Client) -> Result<Difference, Error> {
     let row = client.query_one("select to_regclass('avouch.meta') is not null, current_database()::text", &[]).await?;
     let (installed, database): (bool, String) = (row.get(0), row.get(1));
     if !installed {

@@ -4,12 +4,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use metrics::{Counter, Gauge};
 use serde::Deserialize;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::killpoint::{self, Point};
+use crate::meters::Scope;
 use crate::store::{Error, Owned, Report, Share, Store};
 
 /// `[shards]`.
@@ -73,6 +75,34 @@ pub struct Shards {
     leaving: BTreeSet<u16>,
     last: Option<Sample>,
     silent: bool,
+    has_lost_its_lease: bool,
+    meters: Meters,
+}
+
+/// What is counted of shards and leases.
+struct Meters {
+    all: Gauge,
+    owned: Gauge,
+    instances: Gauge,
+    taken: Counter,
+    given: Counter,
+    lost: Counter,
+    leases_lost: Counter,
+}
+
+impl Meters {
+    fn of(scope: &Scope) -> Self {
+        let change = |change: &str| scope.counter("avouch_shard_changes_total", &[("change", change)]);
+        Self {
+            all: scope.gauge("avouch_shards", &[]),
+            owned: scope.gauge("avouch_shards_owned", &[]),
+            instances: scope.gauge("avouch_instances", &[]),
+            taken: change("taken"),
+            given: change("given"),
+            lost: change("lost"),
+            leases_lost: scope.counter("avouch_leases_lost_total", &[]),
+        }
+    }
 }
 
 struct Sample {
@@ -96,6 +126,7 @@ impl Shards {
         let shards = Self {
             id: Uuid::now_v7(),
             name: name.to_owned(),
+            meters: Meters::of(store.scope()),
             lease: Duration::from_millis(config.lease_ms),
             store,
             progress,
@@ -104,6 +135,7 @@ impl Shards {
             leaving: BTreeSet::new(),
             last: None,
             silent: false,
+            has_lost_its_lease: false,
         };
         (shards, receiver)
     }
@@ -120,6 +152,7 @@ impl Shards {
                     next_end.map_or(self.lease / 3, |end| (end + JUST_AFTER).min(self.lease / 3))
                 }
                 Err(e) => {
+                    self.look_at_the_lease(Instant::now());
                     if !std::mem::replace(&mut self.silent, true) {
                         tracing::warn!(error = %e, "the lease cannot be renewed: nothing is sent once it has run out");
                     }
@@ -153,18 +186,24 @@ impl Shards {
     /// One beat: renew, look, take or give. Returns in what time the first lease of another owner ends.
     pub async fn pass(&mut self) -> Result<Option<Duration>, Error> {
         let beat_at = Instant::now();
+        self.look_at_the_lease(beat_at);
         let share = self.store.share(self.id).await?;
         let report = self.report(beat_at, share.last_seq);
         self.store.heartbeat(self.id, &self.name, self.lease, &report).await?;
         // A lease that had run out may have cost shards before it was renewed: what counts is owned under the new one.
         let share = self.store.share(self.id).await?;
         let alive = share.alive.max(1);
+        self.count_lost(&share.owned);
+        self.meters.all.set(as_f64(share.shards));
+        self.meters.instances.set(as_f64(alive));
         // What is left over goes to the oldest, so that all agree on who has one more.
         let fair = share.shards / alive + usize::from(share.older < share.shards % alive);
         let mut owned = share.owned.clone();
         if owned.len() < fair && self.store.acquire(self.id, fair - owned.len()).await? > 0 {
             killpoint::reached(Point::Acquired);
+            let before = owned.len();
             Share { owned, .. } = self.store.share(self.id).await?;
+            self.meters.taken.increment(as_u64(owned.len().saturating_sub(before)));
             tracing::info!(shards = owned.len(), of = share.shards, instances = alive, "took shards");
         }
         let surplus = owned.len().saturating_sub(fair);
@@ -182,6 +221,7 @@ impl Shards {
             return Ok(());
         }
         self.store.give_up(self.id, &at_rest).await?;
+        self.meters.given.increment(as_u64(at_rest.len()));
         tracing::info!(shards = at_rest.len(), "gave shards to another instance");
         owned.retain(|o| !at_rest.contains(&o.shard));
         self.leaving.retain(|s| !at_rest.contains(s));
@@ -190,9 +230,28 @@ impl Shards {
     }
 
     /// The lease counts from before the heartbeat was sent, by this machine's monotonic clock.
-    fn tell(&self, owned: Vec<Owned>, beat_at: Instant) {
+    fn tell(&mut self, owned: Vec<Owned>, beat_at: Instant) {
+        self.has_lost_its_lease = false;
+        self.meters.owned.set(as_f64(owned.len()));
         let (leaving, owned) = owned.into_iter().partition(|o| self.leaving.contains(&o.shard));
         self.ownership.send_replace(Ownership { owned, leaving, valid_until: beat_at + self.lease });
+    }
+
+    /// What was owned at the last beat and is not any more was taken by others: its lease had run out.
+    fn count_lost(&self, owned: &[Owned]) {
+        let before = self.ownership.borrow();
+        let had = before.owned.iter().chain(&before.leaving);
+        self.meters.lost.increment(as_u64(had.filter(|o| !owned.contains(o)).count()));
+    }
+
+    /// A lease that has run out is lost, whoever takes its shards.
+    fn look_at_the_lease(&mut self, now: Instant) {
+        let told = self.ownership.borrow().clone();
+        let has_run_out = !told.owned.is_empty() && told.valid_until < now;
+        if has_run_out && !std::mem::replace(&mut self.has_lost_its_lease, true) {
+            self.meters.leases_lost.increment(1);
+            self.meters.owned.set(0.0);
+        }
     }
 
     fn report(&mut self, now: Instant, last_seq: i64) -> Report {
@@ -217,4 +276,12 @@ impl Shards {
         }
         report
     }
+}
+
+fn as_u64(n: usize) -> u64 {
+    u64::try_from(n).unwrap_or(u64::MAX)
+}
+
+fn as_f64(n: usize) -> f64 {
+    f64::from(u32::try_from(n).unwrap_or(u32::MAX))
 }

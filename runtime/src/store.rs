@@ -1,6 +1,7 @@
 //! Everything Avouch asks of Postgres, one guarded statement a move. The only code that runs Avouch's own SQL.
 
 pub mod access;
+mod backlog;
 mod checks;
 pub mod connect;
 pub mod control;
@@ -14,6 +15,7 @@ mod recoveries;
 mod rows;
 pub mod search;
 mod streams;
+pub mod survey;
 mod upkeep;
 pub mod views;
 
@@ -26,6 +28,7 @@ use serde::Deserialize;
 use tokio_postgres::error::SqlState;
 use uuid::Uuid;
 
+pub use self::backlog::{Backlog, State, Transactions};
 pub use self::checks::{Claim, Decided, Doubt, Due, Held, Parked, Postponed};
 use self::connect::{Target, Tls};
 pub use self::inbox::Consumer;
@@ -37,6 +40,7 @@ pub use self::receipts::{Awaited, Dead, GivenUp, Missed, Places, Stretch, Told};
 pub use self::recoveries::{DeadLetter, Recovery, SentAgain};
 use self::rows::{AskColumns, columns, payload_of, read_row, u16_of, usize_of};
 pub use self::streams::{Loss, Succession, Successor};
+use crate::meters::Scope;
 use crate::secret::Secret;
 use crate::window::{Ask, Holds, Mark, Reading, Snapshot};
 
@@ -138,11 +142,12 @@ pub struct Feeds {
     pub previous: String,
 }
 
-/// The runtime's connections to one database. Reading and marking go side by side, as
+/// The runtime's connections to one database. Reading, looking back (which takes long behind a held snapshot) and marking go side by side, as
 /// do claiming transactions and settling them, the two halves of the inbox, and receipts and what is sent again without one; one is
 /// for producers that come over NATS, one for people who look; one serves the rest. Each is made when it is first used.
 pub struct Store {
     reader: Link,
+    looker: Link,
     marker: Link,
     control: Link,
     claims: Link,
@@ -156,36 +161,44 @@ pub struct Store {
     received_total: AtomicI64,
     access: Link,
     target: Target,
+    scope: Scope,
 }
 
 impl Store {
     /// Reads the settings; connects at the first use.
-    pub fn new(config: &Config, application: &str, plans: Plans) -> Result<Self, Error> {
-        let connect_timeout = Duration::from_millis(config.connect_timeout_ms);
-        let timeout = Duration::from_millis(config.statement_timeout_ms);
+    pub fn new(config: &Config, scope: Scope, application: &str, plans: Plans) -> Result<Self, Error> {
+        let [connect_timeout, timeout] =
+            [config.connect_timeout_ms, config.statement_timeout_ms].map(Duration::from_millis);
         let target = Target::new(&config.url, &config.tls, application, connect_timeout)?;
-        let link = || Link::new(target.clone(), timeout, plans);
+        let link = |of| Link::new(target.clone(), timeout, plans, scope.connections(of));
         Ok(Self {
-            reader: link(),
-            marker: link(),
-            control: link(),
-            claims: link(),
-            verdicts: link(),
-            producers: link(),
-            begins: link().impatient(),
-            finishes: link().impatient(),
-            receipts: link(),
-            recoveries: link(),
-            views: link(),
+            reader: link("reader"),
+            looker: link("looker"),
+            marker: link("marker"),
+            control: link("control"),
+            claims: link("claims"),
+            verdicts: link("verdicts"),
+            producers: link("producers"),
+            begins: link("begins").impatient(),
+            finishes: link("finishes").impatient(),
+            receipts: link("receipts"),
+            recoveries: link("recoveries"),
+            views: link("views"),
+            access: link("access"),
             received_total: AtomicI64::new(0),
-            access: link(),
             target: target.clone(),
+            scope: scope.clone(),
         })
     }
 
     /// Where its connections go.
     pub fn target(&self) -> &Target {
         &self.target
+    }
+
+    /// Where what is done with this database is counted.
+    pub fn scope(&self) -> &Scope {
+        &self.scope
     }
 
     // ── The relay's ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -232,7 +245,7 @@ impl Store {
     pub async fn look_back(&self, asks: &[Ask], feeds: &Feeds) -> Result<Vec<(usize, u16, i64)>, Error> {
         let a = AskColumns::new(asks, &feeds.only);
         let rows = self
-            .reader
+            .looker
             .query(
                 include_str!("store/look_back.sql"),
                 &[&a.feeds, &a.topics, &a.shards, &a.afters, &a.rows, &feeds.left_out],

@@ -1,5 +1,7 @@
 //! Keeps what has ended from piling up: retires old messages, and purges nearly full streams of what is settled.
 
+mod waiting;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -8,6 +10,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use self::waiting::Told;
 use crate::alarm::{Alarms, Event, Kind};
 use crate::broker::Stream;
 use crate::shards::Ownership;
@@ -47,7 +50,7 @@ impl Config {
 
 /// Deleted by one statement: a few milliseconds of work.
 const RETIRE_ROWS: i64 = 1000;
-/// A look at everything that is old is repeated no sooner than so many times as long as it took.
+/// A look at everything that is old, or at how it goes, is repeated no sooner than so many times as long as it took.
 const RESTART_PAUSE_FACTOR: u32 = 20;
 /// Statements in one pass; what is left waits for the next.
 const RETIRE_BATCHES: usize = 50;
@@ -77,19 +80,32 @@ pub struct Upkeep {
     parts: Parts,
     /// How long the inbox keeps a record; none: for good.
     inbox_keep_hours: Option<i64>,
+    /// What waits, as it was told last.
+    told: Told,
     /// Where in the inbox to look next.
     inbox_page: i64,
     /// Nothing older is left to delete.
     retired_to: Uuid,
     /// No look from the beginning before this.
     restart_at: Instant,
+    /// No look at how it goes before this.
+    sample_at: Instant,
 }
 
 impl Upkeep {
     /// A loop over these. Records of consumers are kept so many hours, or for good if that is 0.
     pub fn new(config: Config, parts: Parts, inbox_keep_hours: u64) -> Self {
         let inbox_keep_hours = i64::try_from(inbox_keep_hours).ok().filter(|hours| *hours > 0);
-        Self { config, parts, inbox_keep_hours, inbox_page: 0, retired_to: Uuid::nil(), restart_at: Instant::now() }
+        Self {
+            config,
+            parts,
+            inbox_keep_hours,
+            told: Told::default(),
+            inbox_page: 0,
+            retired_to: Uuid::nil(),
+            restart_at: Instant::now(),
+            sample_at: Instant::now(),
+        }
     }
 
     /// Looks from time to time until `stop`.
@@ -118,9 +134,12 @@ impl Upkeep {
         let retired = self.pass().await.map(drop).map_err(anyhow::Error::from);
         let walked = self.walk_inbox().await;
         let forgotten = self.parts.store.forget_logs(self.config.plugin_log_lines_max, FORGET_ROWS).await;
+        let leads = self.parts.ownership.borrow().leads();
+        let gauged = self.told.tell(&self.parts.store, leads).await.map_err(anyhow::Error::from);
         let told = self.tell_pins().await.map_err(anyhow::Error::from);
         let kept = self.keep_history().await.map_err(anyhow::Error::from);
-        let mut result = told.and(kept).and(retired).and(forgotten.map(drop).and(walked).map_err(anyhow::Error::from));
+        let mut result = told.and(gauged).and(kept).and(retired);
+        result = result.and(forgotten.map(drop).and(walked).map_err(anyhow::Error::from));
         for stream in &self.parts.streams {
             result = result.and(stream.relieve().await.map_err(anyhow::Error::from));
         }
@@ -128,8 +147,13 @@ impl Upkeep {
     }
 
     /// Writes down how it goes, and forgets what happened long ago.
-    async fn keep_history(&self) -> Result<(), Error> {
-        self.parts.store.sample().await?;
+    async fn keep_history(&mut self) -> Result<(), Error> {
+        if self.sample_at <= Instant::now() {
+            // Behind a held snapshot, counting walks all that came since.
+            let began = Instant::now();
+            self.parts.store.sample().await?;
+            self.sample_at = Instant::now() + began.elapsed() * RESTART_PAUSE_FACTOR;
+        }
         match i64::try_from(self.config.history_hours) {
             Ok(hours) if hours > 0 => self.parts.store.forget_events(hours, FORGET_ROWS).await.map(drop),
             _ => Ok(()),
@@ -170,8 +194,9 @@ impl Upkeep {
         let Some(kept) = self.config.keeps() else { return Ok(0) };
         let before = first_id_of(SystemTime::now().checked_sub(kept).unwrap_or(SystemTime::UNIX_EPOCH));
         let mut total = 0;
-        if self.restart_at <= Instant::now() {
-            // Messages end in any order.
+        // Messages end in any order.
+        let mut restarts = self.restart_at <= Instant::now();
+        if restarts {
             self.retired_to = Uuid::nil();
         }
         for _ in 0..RETIRE_BATCHES {
@@ -181,9 +206,11 @@ impl Upkeep {
             if let Some(last) = last {
                 self.retired_to = last;
             }
-            if count < usize::try_from(RETIRE_ROWS).unwrap_or(usize::MAX) {
-                // From the beginning again, but not for most of the time where many wait for a consumer: each is passed.
+            if std::mem::take(&mut restarts) {
+                // What waits for a consumer is passed one by one, and so is what a held snapshot keeps: not for most of the time.
                 self.restart_at = Instant::now() + began.elapsed() * RESTART_PAUSE_FACTOR;
+            }
+            if count < usize::try_from(RETIRE_ROWS).unwrap_or(usize::MAX) {
                 break;
             }
         }

@@ -127,6 +127,7 @@ struct Slot {
     lane: Option<u64>,
     state: State,
     attempts: u32,
+    sent_at: Option<Instant>,
 }
 
 #[derive(Debug, Default)]
@@ -225,6 +226,11 @@ impl Window {
     /// The message with this seq and its feed.
     pub fn message(&self, seq: i64) -> Option<(&Message, usize)> {
         self.slots.get(&seq).map(|s| (&s.message, s.feed))
+    }
+
+    /// The message with this seq, and when it was sent last.
+    pub fn flight(&self, seq: i64) -> Option<(&Message, Option<Instant>)> {
+        self.slots.get(&seq).map(|s| (&s.message, s.sent_at))
     }
 
     // ── Ownership and holds ────────────────────────────────────────────────────────────────────────────────────────

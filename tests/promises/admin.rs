@@ -1,6 +1,7 @@
 //! The HTTP API and the console: who is let in, what is answered to whom, and how it bears those who mean it ill.
 
 mod doors;
+mod https;
 mod issuer;
 mod known;
 mod limits;

@@ -321,7 +321,7 @@ async fn operator_commands_do_what_they_say() {
     assert_eq!(count("select count(*) from avouch.outbox where state = 'discarded' and reason = 'given up'").await, 1);
     at(&["discard", &text]).await.fails_with(1).says("nothing done");
     let audited = "select count(*) from avouch.audit \
-                   where actor = 'postgres' and action in ('pause', 'resume', 'resend', 'discard')";
+                   where actor like 'cli:%@%' and action in ('pause', 'resume', 'resend', 'discard')";
     assert_eq!(count(audited).await, 9);
 }
 

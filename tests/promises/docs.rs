@@ -11,8 +11,8 @@ use avouch_tests::database::Database;
 use tokio_postgres::{Client, SimpleQueryMessage};
 use uuid::Uuid;
 
-pub use self::pages::read;
-use self::pages::{blocks, code_words, files, root, section, slug, statements, table, tests};
+pub use self::pages::{blocks, read};
+use self::pages::{code_words, files, root, section, slug, statements, table, tests};
 
 const PAGES: &[&str] = &[
     "README.md",
@@ -22,7 +22,9 @@ const PAGES: &[&str] = &[
     "docs/consumers.md",
     "docs/guarantees.md",
     "docs/operating.md",
+    "docs/cli.md",
     "docs/api.md",
+    "docs/permissions.md",
     "docs/plugins.md",
     "examples/tcc/README.md",
     "examples/saga/README.md",

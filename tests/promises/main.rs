@@ -16,6 +16,7 @@ mod chaos;
 mod checkback;
 mod control;
 mod crash;
+mod doctor;
 mod doorbell;
 mod forgets;
 mod killpoints;
@@ -29,6 +30,7 @@ mod secure;
 mod storm;
 
 mod cli;
+mod commands;
 mod consumers;
 mod contract;
 mod docs;

@@ -1,5 +1,6 @@
 //! Several runtimes share a database: fairly, one owner at a time, and the living take over from the dead and the frozen.
 
+use avouch_runtime::meters::Scope;
 use avouch_runtime::secret::Secret;
 use avouch_runtime::store::{Config, Plans, Report, Store, Succession};
 use avouch_runtime::window::Mark;
@@ -57,7 +58,8 @@ async fn former_owners_marks_touch_no_row() {
     let ground = Ground::new().await;
     ground.insert("orders", 1, 0, 1).await;
     let store =
-        Store::new(&Config::of(Secret::new(ground.database.url())), "test", Plans::Fixed).expect("the url is valid");
+        Store::new(&Config::of(Secret::new(ground.database.url())), Scope::new("main", 0, []), "test", Plans::Fixed)
+            .expect("the url is valid");
     let (frozen, other) = (Uuid::now_v7(), Uuid::now_v7());
     let (blink, long) = (Duration::ZERO, Duration::from_secs(60));
     store.heartbeat(frozen, "frozen", blink, &Report::default()).await.expect("the server runs");
@@ -88,7 +90,8 @@ async fn former_owners_marks_touch_no_row() {
 async fn owner_whose_late_renewal_is_under_way_keeps_its_shards() {
     let ground = Ground::new().await;
     let store =
-        Store::new(&Config::of(Secret::new(ground.database.url())), "test", Plans::Fixed).expect("the url is valid");
+        Store::new(&Config::of(Secret::new(ground.database.url())), Scope::new("main", 0, []), "test", Plans::Fixed)
+            .expect("the url is valid");
     let (late, other) = (Uuid::now_v7(), Uuid::now_v7());
     let long = Duration::from_secs(60);
     store.heartbeat(late, "late", Duration::ZERO, &Report::default()).await.expect("the server runs");

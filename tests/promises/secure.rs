@@ -1,7 +1,7 @@
 //! TLS and credentials to both servers: what is encrypted, who is believed, and what is said when something is wrong.
 
-mod identities;
-mod permissions;
+pub mod identities;
+pub mod permissions;
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 

@@ -18,6 +18,8 @@ use super::state::State;
 
 /// Between two looks.
 const EVERY: Duration = Duration::from_secs(2);
+/// A look that took long is repeated no sooner than so many times its length.
+const PAUSE_FACTOR: u32 = 20;
 /// Those who watch at a time: each holds a connection.
 const WATCHERS_MAX: usize = 64;
 /// A stream ends then; browsers open the next one, and whoever is not let in any more sees nothing from then on.
@@ -96,8 +98,11 @@ async fn look(state: State) {
     let feed = &state.feed;
     loop {
         while feed.latest.receiver_count() > 0 && !state.stop.is_cancelled() {
+            let began = Instant::now();
             look_once(&state).await;
-            state.stop.run_until_cancelled(tokio::time::sleep(EVERY)).await;
+            // Behind a held snapshot, counting walks all that came since: not for most of the time.
+            let pause = EVERY.max(began.elapsed() * PAUSE_FACTOR);
+            state.stop.run_until_cancelled(tokio::time::sleep(pause)).await;
         }
         // What was seen last is old when the next one comes.
         feed.latest.send_replace(None);

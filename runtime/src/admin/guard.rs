@@ -46,8 +46,8 @@ pub fn is_safe(method: &Method) -> bool {
 }
 
 /// Refuses what a page of another site has sent. Browsers say where a request comes from, in `Sec-Fetch-Site` or `Origin`; a page that
-/// sends no referrer posts its forms with the origin `null`. What says neither is no browser of today: a session is needed for what
-/// those could do, and it must not come without a word.
+/// sends no referrer posts its forms with the origin `null`. What says neither comes from no browser of today; only a session, which browsers
+/// bring along by themselves, must not come without a word.
 fn same_origin(state: &State, headers: &HeaderMap, by: &By) -> Result<(), Problem> {
     let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or_default());
     let host = text(HOST.as_str()).unwrap_or_default();

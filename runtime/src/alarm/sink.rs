@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use metrics::Counter;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -57,6 +58,7 @@ impl Sink {
 
     /// Delivers until `stop`, then what is left.
     pub async fn run(self, stop: CancellationToken) {
+        self.undelivered().increment(0);
         let last = async {
             stop.cancelled().await;
             tokio::time::sleep(LAST_LIMIT).await;
@@ -67,6 +69,10 @@ impl Sink {
                 tracing::warn!(sink = self.name(), "not all alarms could be delivered before the end: the others are only in this log");
             }
         }
+    }
+
+    fn undelivered(&self) -> Counter {
+        metrics::counter!("avouch_alarms_undelivered_total", "sink" => self.name().to_owned())
     }
 
     async fn deliver_all(&self, stop: &CancellationToken) {
@@ -112,6 +118,7 @@ impl Sink {
             tokio::time::sleep(backoff.failed()).await;
         };
         if let Some(error) = error {
+            self.undelivered().increment(1);
             tracing::error!(
                 sink = self.name(), kind = alarm.kind.name(), tries, %error,
                 "an alarm could not be delivered: it is only in this log; try the sink with avouch alarm test"

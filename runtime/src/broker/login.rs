@@ -40,7 +40,6 @@ pub fn options(config: &Config, login: Option<Login>, name: &str) -> Result<Conn
     let secret = |s: &Secret| s.reveal().map_err(|e| Error::Fatal(e.to_string()));
     let mut options = ConnectOptions::new()
         .name(name)
-        .retry_on_initial_connect()
         .client_capacity(CLIENT_CAPACITY)
         .subscription_capacity(CLIENT_CAPACITY)
         .ping_interval(Duration::from_millis(config.ping_interval_ms))

@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use super::{Error, Refusal};
 use crate::incarnation::Seen;
+use crate::lifecycle::Death;
 use crate::store::full_text;
 
 /// Who makes a stream.
@@ -164,7 +165,7 @@ impl Stream {
         use async_nats::jetstream::message::PublishMessage;
         let publish = PublishMessage::build().payload(payload).headers(headers).expected_stream(&self.name);
         let refused = |e: async_nats::jetstream::context::PublishError| match e.kind() {
-            Kind::MaxPayloadExceeded => Refusal::Permanent(full_text(&e)),
+            Kind::MaxPayloadExceeded => Refusal::Permanent(Death::TooLarge, full_text(&e)),
             _ => Refusal::Broker(full_text(&e)),
         };
         let ack = self.jetstream.send_publish(subject, publish).await.map_err(refused)?.await.map_err(refused)?;

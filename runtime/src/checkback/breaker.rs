@@ -44,6 +44,11 @@ impl Breakers {
         }
     }
 
+    /// Each checker, and whether its breaker is open.
+    pub fn each(&self) -> impl Iterator<Item = (&str, bool)> {
+        self.of.iter().map(|(checker, breaker)| (checker.as_str(), breaker.open_until.is_some()))
+    }
+
     fn breaker(&mut self, checker: &str) -> &mut Breaker {
         let (first, max) = self.pauses;
         self.of.entry(checker.to_owned()).or_insert_with(|| Breaker::new(first, max))

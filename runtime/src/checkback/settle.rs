@@ -1,6 +1,9 @@
 //! Writing down what checkers said: one statement for each kind of answer.
 
+use std::collections::{BTreeMap, HashSet};
 use std::hash::{BuildHasher as _, RandomState};
+
+use uuid::Uuid;
 
 use super::decide::Move;
 use crate::killpoint::{self, Point};
@@ -39,7 +42,9 @@ pub async fn settle(store: &Store, batch: Vec<(Claim, Move)>, log: &[LogLine], r
     let work = async {
         for (outcome, decided) in [("commit", commits), ("rollback", rollbacks)] {
             if !decided.is_empty() {
-                let moved = store.settle(outcome, &decided).await?.len();
+                let moved = store.settle(outcome, &decided).await?;
+                count(store, &batch, outcome, &moved);
+                let moved = moved.len();
                 killpoint::reached_by(Point::Committed, moved);
                 if moved < decided.len() {
                     tracing::debug!(
@@ -54,7 +59,7 @@ pub async fn settle(store: &Store, batch: Vec<(Claim, Move)>, log: &[LogLine], r
             store.postpone(&postponed).await?;
         }
         if !parked.is_empty() {
-            store.park(&parked).await?;
+            count(store, &batch, "in_doubt", &store.park(&parked).await?);
         }
         Ok(())
     };
@@ -70,6 +75,20 @@ pub async fn settle(store: &Store, batch: Vec<(Claim, Move)>, log: &[LogLine], r
         settled.left = batch;
     }
     settled
+}
+
+/// Of each checker, how many of the batch have come to this end.
+fn count(store: &Store, batch: &[(Claim, Move)], outcome: &str, moved: &[Uuid]) {
+    let moved: HashSet<&Uuid> = moved.iter().collect();
+    let mut by_checker: BTreeMap<&str, u64> = BTreeMap::new();
+    for (claim, _) in batch.iter().filter(|(claim, _)| moved.contains(&claim.id)) {
+        *by_checker.entry(&claim.checker).or_default() += 1;
+    }
+    let scope = store.scope();
+    for (checker, count) in by_checker {
+        let labels: &[(&'static str, &str)] = &[("checker", &scope.checker(checker)), ("outcome", outcome)];
+        scope.counter("avouch_transactions_settled_total", labels).increment(count);
+    }
 }
 
 /// Up to a tenth longer, so that what became due together does not stay together.

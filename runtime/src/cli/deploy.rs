@@ -1,40 +1,52 @@
-//! What changes or shows deployed plugins: deploy, roll back, remove, their logs; and a file that is deployed whenever it changes.
+//! What changes deployed plugins: deploy, roll back, remove; and a file that is deployed whenever it changes.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
 use anyhow::bail;
+use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use super::inspect::escape;
-use super::operate::connect;
+use super::operator::Operator;
 use super::plugin::read;
 use crate::app;
 use crate::config::Config;
 use crate::rules::{File, Grants};
-use crate::store::Error;
-use crate::store::connect::Target;
+use crate::store::operate::NewVersion;
 
-/// Stores a plugin and lets it answer to its name. Returns what to tell.
-pub async fn deploy(config: &Config, target: &Target, file: &File, grants: &Grants) -> anyhow::Result<String> {
+/// What programs are told.
+#[derive(Debug, Serialize)]
+pub struct Moved<'a> {
+    /// deploy, roll back plugin, remove plugin.
+    pub action: &'a str,
+    /// The name.
+    pub plugin: &'a str,
+    /// What answers to it now.
+    pub digest: Option<&'a str>,
+}
+
+/// Stores a plugin and lets it answer to its name.
+pub async fn deploy(
+    config: &Config,
+    operator: &Operator,
+    file: &File,
+    grants: &Grants,
+    why: Option<&str>,
+) -> anyhow::Result<()> {
     // In the production engine, with the bindings of this configuration: what would be refused there is refused here.
     let rules = app::rules(config)?;
     rules.load(file, grants).await?;
     rules.vet(file).await?;
-    let (name, version) = (&file.manifest.name, &file.manifest.version);
-    let mut client = connect(target).await?;
-    let transaction = client.transaction().await.map_err(Error::from)?;
-    let store =
-        "insert into avouch.plugin (name, digest, version, file) values ($1, $2, $3, $4) on conflict do nothing";
-    transaction.execute(store, &[name, &file.digest, version, &&*file.bytes]).await.map_err(Error::from)?;
+    let (name, version, digest) = (&*file.manifest.name, &*file.manifest.version, &*file.digest);
     let grants = serde_json::to_value(grants)?;
-    let point = "insert into avouch.deployment (name, digest, grants) values ($1, $2, $3)";
-    transaction.execute(point, &[name, &file.digest, &grants]).await.map_err(Error::from)?;
-    let audit = "insert into avouch.audit (action, subject, detail) values ('deploy', $1, $2)";
-    transaction.execute(audit, &[name, &file.digest]).await.map_err(Error::from)?;
-    transaction.commit().await.map_err(Error::from)?;
-    Ok(format!("{name} {version} is deployed: sha256 {}", file.digest))
+    operator
+        .store
+        .deploy(operator.by(why), NewVersion { name, digest, version, file: &file.bytes, grants: &grants })
+        .await?;
+    operator.tell(&Moved { action: "deploy", plugin: name, digest: Some(digest) }, || {
+        format!("{name} {version} is deployed: sha256 {digest}")
+    })
 }
 
 /// How often a watched file is looked at.
@@ -42,7 +54,7 @@ const LOOK: Duration = Duration::from_millis(300);
 
 /// Deploys a file, and again whenever it changes, with everything that it asks for: for development. What is refused is
 /// told, and the version before goes on.
-pub async fn watch(config: Config, target: Target, path: PathBuf, stop: CancellationToken) {
+pub async fn watch(config: Config, operator: Operator, path: PathBuf, stop: CancellationToken) {
     let mut known: Option<(SystemTime, u64)> = None;
     let mut settling = None;
     let mut deployed = String::new();
@@ -51,7 +63,7 @@ pub async fn watch(config: Config, target: Target, path: PathBuf, stop: Cancella
         // A compiler writes for a while: the file is taken when two looks agree.
         if seen.is_some() && seen != known && seen == std::mem::replace(&mut settling, seen) {
             known = seen;
-            match redeploy(&config, &target, &path, &deployed).await {
+            match redeploy(&config, &operator, &path, &deployed).await {
                 Ok(None) => {}
                 Ok(Some(digest)) => deployed = digest,
                 Err(e) => println!("{}: {e:#}", path.display()),
@@ -64,72 +76,42 @@ pub async fn watch(config: Config, target: Target, path: PathBuf, stop: Cancella
     }
 }
 
-async fn redeploy(config: &Config, target: &Target, path: &PathBuf, deployed: &str) -> anyhow::Result<Option<String>> {
+async fn redeploy(
+    config: &Config,
+    operator: &Operator,
+    path: &PathBuf,
+    deployed: &str,
+) -> anyhow::Result<Option<String>> {
     let file = read(path, config.rules.file_bytes_max)?;
     if file.digest == deployed {
         return Ok(None);
     }
     let grants = Grants { bindings: file.manifest.requests(), ..Grants::default() };
-    println!("{}", deploy(config, target, &file, &grants).await?);
+    deploy(config, operator, &file, &grants, Some("its file changed")).await?;
     Ok(Some(file.digest))
 }
 
-/// How often new lines are looked for.
-const FOLLOW: Duration = Duration::from_millis(500);
-
-/// Prints the newest lines, and with `follow` those that come.
-pub async fn logs(target: &Target, name: Option<&str>, limit: i64, follow: bool) -> anyhow::Result<ExitCode> {
-    let client = connect(target).await?;
-    let newest = "select * from (select id, to_char(at at time zone 'utc', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"'), plugin, left(digest, 12), \
-                  tx_id::text, level, line from avouch.plugin_log where $1::text is null or plugin = $1 order by id desc limit $2) l order by id";
-    let newer = "select id, to_char(at at time zone 'utc', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"'), plugin, left(digest, 12), \
-                 tx_id::text, level, line from avouch.plugin_log where ($1::text is null or plugin = $1) and id > $2 order by id limit 1000";
-    let mut last = 0i64;
-    let mut rows = client.query(newest, &[&name, &limit]).await.map_err(Error::from)?;
-    if rows.is_empty() && !follow {
-        println!("no plugin said anything");
-    }
-    loop {
-        for row in &rows {
-            let (at, plugin, digest): (&str, &str, Option<&str>) = (row.get(1), row.get(2), row.get(3));
-            let (tx, level, line): (Option<&str>, &str, &str) = (row.get(4), row.get(5), row.get(6));
-            let (digest, tx) = (digest.unwrap_or("-"), tx.unwrap_or("-"));
-            println!("{at} {level:<5} {} {digest} tx {tx}  {}", escape(plugin), escape(line));
-            last = last.max(row.get(0));
-        }
-        if !follow {
-            return Ok(ExitCode::SUCCESS);
-        }
-        tokio::time::sleep(FOLLOW).await;
-        rows = client.query(newer, &[&name, &last]).await.map_err(Error::from)?;
-    }
-}
-
-pub async fn roll_back(target: &Target, name: &str, to: Option<String>) -> anyhow::Result<ExitCode> {
-    let client = connect(target).await?;
-    // The newest deployment of another version than the current one, or of the one that is asked for; with its own grants.
-    let sql = "insert into avouch.deployment (name, digest, grants) \
-               select d.name, d.digest, d.grants from avouch.deployment d \
-               where d.name = $1 and d.digest is not null and case when $2::text is null \
-                 then d.digest is distinct from (select l.digest from avouch.deployment l where l.name = $1 order by l.id desc limit 1) \
-                 else starts_with(d.digest, $2) end \
-               order by d.id desc limit 1 returning digest";
-    let Some(row) = client.query_opt(sql, &[&name, &to]).await.map_err(Error::from)? else {
-        bail!("{name} has no such version to go back to: avouch plugin list");
+/// The version before answers again, or the one whose digest begins like this, with its own grants.
+pub async fn roll_back(
+    operator: &Operator,
+    name: &str,
+    to: Option<&str>,
+    why: Option<&str>,
+) -> anyhow::Result<ExitCode> {
+    let Some(digest) = operator.store.roll_back_plugin(operator.by(why), name, to).await? else {
+        bail!("{name} has no such version to go back to: avouch plugin show {name}");
     };
-    let digest: String = row.get(0);
-    let audit = "insert into avouch.audit (action, subject, detail) values ('roll back plugin', $1, $2)";
-    client.execute(audit, &[&name, &digest]).await.map_err(Error::from)?;
-    println!("{name} is back at sha256 {digest}");
+    let moved = Moved { action: "roll back plugin", plugin: name, digest: Some(&digest) };
+    operator.tell(&moved, || format!("{name} is back at sha256 {digest}"))?;
     Ok(ExitCode::SUCCESS)
 }
 
-pub async fn remove(target: &Target, name: &str) -> anyhow::Result<ExitCode> {
-    let client = connect(target).await?;
-    let sql = "insert into avouch.deployment (name) select $1 where exists (select from avouch.plugin where name = $1)";
-    if client.execute(sql, &[&name]).await.map_err(Error::from)? == 0 {
+/// Nobody answers to it any more.
+pub async fn remove(operator: &Operator, name: &str, why: Option<&str>) -> anyhow::Result<ExitCode> {
+    if !operator.store.remove_plugin(operator.by(why), name).await? {
         bail!("no plugin {name} was ever deployed: avouch plugin list");
     }
-    println!("nobody answers to {name} any more");
+    let moved = Moved { action: "remove plugin", plugin: name, digest: None };
+    operator.tell(&moved, || format!("nobody answers to {name} any more"))?;
     Ok(ExitCode::SUCCESS)
 }

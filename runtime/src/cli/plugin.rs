@@ -8,12 +8,11 @@ use anyhow::{Context as _, bail};
 use clap::Subcommand;
 use serde::Deserialize;
 
-use super::operate::connect;
-use super::{Common, build, deploy, inspect::escape};
+use super::tell::escape;
+use super::{Common, build, deploy, deployed};
 use crate::app;
 use crate::rules::manifest::Grant;
 use crate::rules::{File, Grants, Message, Plugin, Rules, Transaction, Verdict};
-use crate::store::Error;
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -64,9 +63,17 @@ pub enum Command {
         file: PathBuf,
         #[command(flatten)]
         allowed: Allowed,
+        /// Why, for the audit
+        #[arg(long)]
+        reason: Option<String>,
     },
     /// List what answers to each name, and the versions before
     List,
+    /// Show a plugin: what answers to its name, what it may use, and the versions before
+    Show {
+        /// The plugin's name
+        name: String,
+    },
     /// Go back to the version before, or to the one given
     Rollback {
         /// The plugin's name
@@ -74,18 +81,24 @@ pub enum Command {
         /// The digest of a version that was deployed before, or how it begins
         #[arg(long)]
         to: Option<String>,
+        /// Why, for the audit
+        #[arg(long)]
+        reason: Option<String>,
     },
     /// Let nobody answer to a name any more
     Remove {
         /// The plugin's name
         name: String,
+        /// Why, for the audit
+        #[arg(long)]
+        reason: Option<String>,
     },
     /// Show what plugins said, and why they gave no answer, on all instances
     Logs {
         /// Only this plugin
         name: Option<String>,
         /// So many of the newest lines
-        #[arg(long, default_value_t = 100)]
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(i64).range(1..))]
         limit: i64,
         /// Go on with new lines
         #[arg(short, long)]
@@ -143,17 +156,29 @@ pub async fn run(common: &Common, command: Command) -> anyhow::Result<ExitCode> 
         }
         Command::Check { file } => check(common, file).await,
         Command::Test { file, cases, allowed } => test(common, file, cases, allowed).await,
-        Command::Deploy { file, allowed } => {
+        Command::Deploy { file, allowed, reason } => {
             let config = common.load()?;
             let plugin = read(&file, config.rules.file_bytes_max)?;
-            let told = deploy::deploy(&config, &common.target()?, &plugin, &allowed.read()?).await?;
-            println!("{told}");
+            let grants = allowed.read()?;
+            deploy::deploy(&config, &common.operator()?, &plugin, &grants, reason.as_deref()).await?;
             Ok(ExitCode::SUCCESS)
         }
-        Command::List => list(common).await,
-        Command::Rollback { name, to } => deploy::roll_back(&common.target()?, &name, to).await,
-        Command::Remove { name } => deploy::remove(&common.target()?, &name).await,
-        Command::Logs { name, limit, follow } => deploy::logs(&common.target()?, name.as_deref(), limit, follow).await,
+        Command::List => deployed::list(&common.operator()?).await,
+        Command::Show { name } => deployed::show(&common.operator()?, &name).await,
+        Command::Rollback { name, to, reason } => {
+            deploy::roll_back(&common.operator()?, &name, to.as_deref(), reason.as_deref()).await
+        }
+        Command::Remove { name, reason } => deploy::remove(&common.operator()?, &name, reason.as_deref()).await,
+        Command::Logs { name, limit, follow } => {
+            deployed::logs(&common.operator()?, name.as_deref(), limit, follow).await
+        }
+    }
+}
+
+impl Command {
+    /// Whether it tells programs what it found or did.
+    pub fn has_documents(&self) -> bool {
+        !matches!(self, Self::New { .. } | Self::Build { .. } | Self::Check { .. } | Self::Test { .. })
     }
 }
 
@@ -275,36 +300,4 @@ fn transaction(checker: &str, case: CaseTransaction) -> Transaction {
         message_count: u32::try_from(case.messages.len()).unwrap_or(u32::MAX),
         messages: case.messages.into_iter().map(message).collect(),
     }
-}
-
-async fn list(common: &Common) -> anyhow::Result<ExitCode> {
-    let client = connect(&common.target()?).await?;
-    let rows = client
-        .query(
-            "select d.name, d.digest, p.version, to_char(d.at at time zone 'utc', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'), d.actor, \
-             d.id = max(d.id) over (partition by d.name) as is_current, d.grants::text \
-             from avouch.deployment d left join avouch.plugin p using (name, digest) order by d.name, d.id desc limit 200",
-            &[],
-        )
-        .await
-        .map_err(Error::from)?;
-    for row in &rows {
-        let (name, digest, version): (&str, Option<&str>, Option<&str>) = (row.get(0), row.get(1), row.get(2));
-        let (at, actor, is_current, grants): (&str, &str, bool, &str) =
-            (row.get(3), row.get(4), row.get(5), row.get(6));
-        let mark = if is_current { "*" } else { " " };
-        match digest {
-            Some(digest) => println!(
-                "{mark} {name} {}  {}  {at} by {}  {grants}",
-                escape(version.unwrap_or("")),
-                &digest[..digest.len().min(12)],
-                escape(actor)
-            ),
-            None => println!("{mark} {name} removed  {at} by {}", escape(actor)),
-        }
-    }
-    if rows.is_empty() {
-        println!("no plugin is deployed");
-    }
-    Ok(ExitCode::SUCCESS)
 }

@@ -8,8 +8,9 @@ use serde_json::json;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use super::operator::Operator;
+use super::tell;
 use crate::access::{Role, hash_token, new_token};
-use crate::store::Store;
 use crate::store::access::{Created, NewToken, Token};
 
 #[derive(Debug, Subcommand)]
@@ -27,16 +28,9 @@ pub enum Command {
         /// It is valid until it is revoked
         #[arg(long)]
         never: bool,
-        /// As one JSON document
-        #[arg(long)]
-        json: bool,
     },
     /// List tokens, without their secrets
-    List {
-        /// As one JSON document
-        #[arg(long)]
-        json: bool,
-    },
+    List,
     /// Revoke a token; the sessions that began with it end
     Revoke {
         /// Its name
@@ -47,23 +41,23 @@ pub enum Command {
     },
 }
 
-pub async fn run(store: &Store, command: Command) -> anyhow::Result<ExitCode> {
+pub async fn run(operator: &Operator, command: Command) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Create { name, role, days, never, json } => {
+        Command::Create { name, role, days, never } => {
             let secret = new_token();
-            let token = create(store, &secret, &name, &role, (!never).then_some(days)).await?;
-            print_created(&secret, &token, json)
+            let token = create(operator, &secret, &name, &role, (!never).then_some(days)).await?;
+            print_created(operator, &secret, &token)
         }
-        Command::List { json } => list(&store.tokens().await?, json),
-        Command::Revoke { name, reason } => revoke(store, &name, reason.as_deref()).await,
+        Command::List => list(operator).await,
+        Command::Revoke { name, reason } => revoke(operator, &name, reason.as_deref()).await,
     }
 }
 
-async fn create(store: &Store, secret: &str, name: &str, role: &str, days: Option<u16>) -> anyhow::Result<Token> {
+async fn create(op: &Operator, secret: &str, name: &str, role: &str, days: Option<u16>) -> anyhow::Result<Token> {
     let hash = hash_token(secret).expect("it was made by us");
     let role = Role::of(role).expect("the argument is one of them");
     let new = NewToken { hash: &hash, name, role, days: days.map(i32::from) };
-    match store.create_token(new, None).await? {
+    match op.store.create_token(new, Some(op.by(None).who)).await? {
         Created::Done(token) => Ok(*token),
         Created::NameTaken => {
             bail!("a token {name} is there already: take another name, or `avouch token revoke {name}` first")
@@ -72,47 +66,38 @@ async fn create(store: &Store, secret: &str, name: &str, role: &str, days: Optio
     }
 }
 
-fn print_created(secret: &str, token: &Token, as_json: bool) -> anyhow::Result<ExitCode> {
-    if as_json {
-        let mut document = serde_json::to_value(token)?;
-        document["secret"] = json!(secret);
-        println!("{}", serde_json::to_string_pretty(&document)?);
-        return Ok(ExitCode::SUCCESS);
-    }
-    println!("{secret}");
+fn print_created(operator: &Operator, secret: &str, token: &Token) -> anyhow::Result<ExitCode> {
+    let mut document = serde_json::to_value(token)?;
+    document["secret"] = json!(secret);
+    operator.tell(&document, || secret.to_owned())?;
     eprintln!("token {}, role {}, {}; the secret is not shown again", token.name, token.role.name(), until(token));
     Ok(ExitCode::SUCCESS)
 }
 
-fn list(tokens: &[Token], as_json: bool) -> anyhow::Result<ExitCode> {
-    if as_json {
-        println!("{}", serde_json::to_string_pretty(tokens)?);
-        return Ok(ExitCode::SUCCESS);
-    }
-    for token in tokens {
-        let used = token.last_used_at.map_or_else(|| "never used".to_owned(), |at| format!("used {}", shown(at)));
-        println!(
-            "{}  {}  {}, {}, {used}, by {}",
-            token.name,
-            token.role.name(),
-            token.state,
-            until(token),
-            token.created_by
-        );
-    }
-    if tokens.is_empty() {
-        println!("no token is there: avouch token create NAME --role admin");
-    }
+async fn list(operator: &Operator) -> anyhow::Result<ExitCode> {
+    let tokens = operator.store.tokens().await?;
+    operator.tell(&tokens, || {
+        if tokens.is_empty() {
+            return "no token is there: avouch token create NAME --role admin".to_owned();
+        }
+        tokens.iter().map(line).collect()
+    })?;
     Ok(ExitCode::SUCCESS)
 }
 
-async fn revoke(store: &Store, name: &str, reason: Option<&str>) -> anyhow::Result<ExitCode> {
-    if store.revoke_token(name, None, reason).await? {
-        println!("token {name} is revoked, and its sessions have ended");
-        return Ok(ExitCode::SUCCESS);
-    }
-    println!("no token {name} is there that is not revoked: avouch token list");
-    Ok(ExitCode::FAILURE)
+fn line(token: &Token) -> String {
+    let used = token.last_used_at.map_or_else(|| "never used".to_owned(), |at| format!("used {}", shown(at)));
+    let (name, role, by) = (&token.name, token.role.name(), &token.created_by);
+    format!("{name}  {role}  {}, {}, {used}, by {by}\n", token.state, until(token))
+}
+
+async fn revoke(operator: &Operator, name: &str, reason: Option<&str>) -> anyhow::Result<ExitCode> {
+    let is_done = operator.store.revoke_token(name, Some(operator.by(None).who), reason).await?;
+    operator.tell(&json!({ "name": name, "revoked": is_done }), || match is_done {
+        true => format!("token {name} is revoked, and its sessions have ended"),
+        false => format!("no token {name} is there that is not revoked: avouch token list"),
+    })?;
+    Ok(tell::code(is_done))
 }
 
 fn until(token: &Token) -> String {

@@ -60,6 +60,7 @@ pub fn wrong(config: &Config) -> Vec<String> {
         metrics.listen.is_none_or(|l| l.ip().is_loopback()) || !metrics.allow.is_empty(),
         "metrics.listen is not on loopback: say in metrics.allow who may fetch them, such as [\"10.0.0.0/8\"]",
     );
+    check(metrics.labels_max <= 10_000, "metrics.labels_max: at most 10000");
     check((1..=10_000).contains(&config.inbox.batch_rows_max), "inbox.batch_rows_max: from 1 to 10000");
     check((1..=1_000_000).contains(&config.inbox.requests_max), "inbox.requests_max: from 1 to 1000000");
     check(config.inbox.result_bytes_max <= 1 << 20, "inbox.result_bytes_max: at most 1048576");

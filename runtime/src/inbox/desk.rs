@@ -11,6 +11,7 @@ use super::judge::{Judge, Question, Reply};
 use super::keeper::Keeper;
 use super::lane::Lane;
 use super::request::Confirm;
+use super::tally::{Tally, UNANSWERED, decided, finished};
 use super::told::Told;
 use super::{Config, ConsumerConfig, Endpoint, Receipt, request};
 use crate::alarm::Alarms;
@@ -49,6 +50,12 @@ enum To {
     Asker(Box<Request>),
     /// The judge of its message.
     Judge(Reply),
+}
+
+impl To {
+    fn is_asker(&self) -> bool {
+        matches!(self, Self::Asker(_))
+    }
 }
 
 /// What of the work has ended: a look at where records are kept, or a lane's batch.
@@ -149,8 +156,15 @@ impl Desk {
                         Some(plugin) => {
                             let judge = Arc::clone(&self.judge);
                             let (message, confirms) = (begin.message, settings.receipt == Receipt::Inbox);
+                            let scope = self.store.scope().clone();
                             self.judging.spawn(async move {
                                 let answer = judge.judge(&consumer, &plugin, begin, &request).await;
+                                let mut tally = Tally::of("avouch_inbox_decisions_total", &scope);
+                                tally.add(
+                                    &consumer,
+                                    answer.as_ref().map_or(UNANSWERED, |told| told.begun.decision.name()),
+                                );
+                                tally.count();
                                 if let Some(told) = answer.as_ref().ok().filter(|_| confirms) {
                                     judge.confirm(&consumer, message, told).await;
                                 }
@@ -183,10 +197,16 @@ impl Desk {
     /// Starts the batches that can be started.
     pub fn start(&mut self) {
         if let Some(batch) = self.begins.next(self.config.batch_rows_max) {
-            let keeper = self.keeper.clone();
+            let (keeper, scope) = (self.keeper.clone(), self.store.scope().clone());
             self.work.spawn(async move {
                 let (to, asked): (Vec<To>, Vec<Begin>) = batch.into_iter().unzip();
                 let answers = keeper.each(&asked).await;
+                let mut tally = Tally::of("avouch_inbox_decisions_total", &scope);
+                // What a judge is told is not what its consumer is told in the end.
+                for ((_, begin), answer) in to.iter().zip(&asked).zip(&answers).filter(|((to, _), _)| to.is_asker()) {
+                    tally.add(&begin.consumer, decided(answer));
+                }
+                tally.count();
                 for ((to, asked), answer) in to.into_iter().zip(asked).zip(answers) {
                     match to {
                         To::Judge(reply) => drop(reply.send(answer)),
@@ -211,10 +231,15 @@ impl Desk {
             });
         }
         if let Some(batch) = self.finishes.next(self.config.batch_rows_max) {
-            let keeper = self.keeper.clone();
+            let (keeper, scope) = (self.keeper.clone(), self.store.scope().clone());
             self.work.spawn(async move {
                 let (requests, said): (Vec<Request>, Vec<Finish>) = batch.into_iter().unzip();
                 let answers = keeper.each(&said).await;
+                let mut tally = Tally::of("avouch_inbox_finishes_total", &scope);
+                for (finish, answer) in said.iter().zip(&answers) {
+                    tally.add(&finish.consumer, finished(answer));
+                }
+                tally.count();
                 for (request, answer) in requests.iter().zip(answers) {
                     let held =
                         || Fault::new(Code::Unavailable, "somebody is changing its record: repeat it soon".into());

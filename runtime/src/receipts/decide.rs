@@ -1,6 +1,7 @@
 //! What follows from what is known of a message that a consumer has not finished. Pure.
 
 use crate::consumers::{Consumer, Receipt};
+use crate::lifecycle::Death;
 use crate::store::Awaited;
 
 /// Where the broker stands.
@@ -20,7 +21,7 @@ pub enum Outcome {
     /// There is a receipt.
     Received,
     /// There will never be one.
-    Dead(String),
+    Dead(Death, String),
     /// It is sent to this consumer again.
     Again {
         /// Why.
@@ -40,7 +41,10 @@ pub fn decide(consumer: &Consumer, row: &Awaited, broker: Broker) -> Outcome {
             Some("done") => return Outcome::Received,
             Some(state @ ("rejected" | "parked")) if recovery != Some("dead") => {
                 let why = row.why.as_deref().unwrap_or("no reason given");
-                return Outcome::Dead(if state == "parked" { format!("parked: {why}") } else { why.to_owned() });
+                return match state {
+                    "parked" => Outcome::Dead(Death::Parked, format!("parked: {why}")),
+                    _ => Outcome::Dead(Death::Rejected, why.to_owned()),
+                };
             }
             _ => {}
         }
@@ -54,7 +58,8 @@ pub fn decide(consumer: &Consumer, row: &Awaited, broker: Broker) -> Outcome {
         Broker::Lost => Outcome::Again { reason: "the broker does not hold it any more".into(), counts: false },
         Broker::Settled if consumer.trust_settled => Outcome::Received,
         Broker::Settled if row.tries >= consumer.generations_max => {
-            Outcome::Dead(format!("settled without a receipt, {} times", u64::from(row.tries) + 1))
+            let why = format!("settled without a receipt, {} times", u64::from(row.tries) + 1);
+            Outcome::Dead(Death::Unreceipted, why)
         }
         Broker::Settled => Outcome::Again { reason: "settled without a receipt".into(), counts: true },
     }
@@ -103,10 +108,13 @@ mod tests {
         let (inbox, ack) = (consumer(Receipt::Inbox), consumer(Receipt::Ack));
         assert_eq!(decide(&inbox, &row(0, Some("done"), None, 0), Broker::Holds), Outcome::Received);
         assert_eq!(decide(&inbox, &row(0, Some("done"), Some("dead"), 0), Broker::Lost), Outcome::Received);
-        assert_eq!(decide(&inbox, &row(0, Some("rejected"), None, 0), Broker::Holds), Outcome::Dead("why".into()));
+        assert_eq!(
+            decide(&inbox, &row(0, Some("rejected"), None, 0), Broker::Holds),
+            Outcome::Dead(Death::Rejected, "why".into())
+        );
         assert_eq!(
             decide(&inbox, &row(0, Some("parked"), None, 0), Broker::Holds),
-            Outcome::Dead("parked: why".into())
+            Outcome::Dead(Death::Parked, "parked: why".into())
         );
         assert_eq!(decide(&inbox, &row(99, Some("rejected"), Some("dead"), 0), Broker::Settled), Outcome::Wait);
         assert_eq!(decide(&inbox, &row(99, Some("running"), None, 0), Broker::Holds), Outcome::Wait);
@@ -131,7 +139,7 @@ mod tests {
         let again = Outcome::Again { reason: "settled without a receipt".into(), counts: true };
         assert_eq!(decide(&ack, &row(60, None, None, 0), Broker::Settled), again);
         assert_eq!(decide(&ack, &row(60, None, Some("again"), 1), Broker::Settled), again);
-        let dead = Outcome::Dead("settled without a receipt, 3 times".into());
+        let dead = Outcome::Dead(Death::Unreceipted, "settled without a receipt, 3 times".into());
         assert_eq!(decide(&ack, &row(60, None, Some("again"), 2), Broker::Settled), dead);
     }
 

@@ -11,7 +11,32 @@ use super::{READS_IN_A_ROUND, Receipts};
 use crate::broker::{AckEvent, Fate};
 use crate::consumers::Receipt;
 use crate::killpoint::{self, Point};
+use crate::lifecycle::Death;
 use crate::store::GivenUp;
+
+/// What a receipt was seen by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Evidence {
+    /// The broker's report of an acknowledgement.
+    Ack,
+    /// A receipt by message.
+    Told,
+    /// The consumer's record in the inbox.
+    Record,
+    /// The broker has settled it, which counts for this consumer.
+    Settled,
+}
+
+impl Evidence {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Ack => "ack",
+            Self::Told => "told",
+            Self::Record => "record",
+            Self::Settled => "settled",
+        }
+    }
+}
 
 /// An event whose message is not found yet: its mark may be on its way.
 #[derive(Debug)]
@@ -25,7 +50,7 @@ pub struct Late {
     seq: i64,
     consumer: i32,
     /// None: acknowledged. Otherwise why it is dead.
-    dead: Option<String>,
+    dead: Option<(Death, String)>,
     /// Not looked up before.
     not_before: Instant,
 }
@@ -56,12 +81,16 @@ impl Receipts {
     /// What of an event matters here: that of a consumer whose receipts are waited for, in the stream as it is now.
     fn late(&self, batch: u64, event: AckEvent, now: Instant) -> Option<Late> {
         let consumer = self.tracked.consumers.iter().find(|c| c.name == event.consumer && c.is_required)?;
+        let class = match event.fate {
+            Fate::Acked | Fate::Terminated => Death::Terminated,
+            Fate::DeliveredTooOften => Death::DeliveredTooOften,
+        };
         let (dead, wait) = match (event.fate, consumer.receipt) {
             (Fate::Acked, Receipt::Ack) => (None, Duration::ZERO),
             (Fate::Acked, Receipt::Inbox) => return None,
             // Its record in the inbox, which knows more, is looked at first.
-            (_, Receipt::Inbox) => (Some(event.why), Duration::from_millis(self.config.every_ms) * 2),
-            (_, Receipt::Ack) => (Some(event.why), Duration::ZERO),
+            (_, Receipt::Inbox) => (Some((class, event.why)), Duration::from_millis(self.config.every_ms) * 2),
+            (_, Receipt::Ack) => (Some((class, event.why)), Duration::ZERO),
         };
         let seq = i64::try_from(event.stream_seq).ok()?;
         let (stream, at, consumer, not_before) = (event.stream, event.at, consumer.id, now + wait);
@@ -103,10 +132,12 @@ impl Receipts {
                 let consumer = self.late[n].consumer;
                 match &self.late[n].dead {
                     None => received.push((id, consumer)),
-                    Some(reason) => dead.push(GivenUp { id, consumer, reason: reason.clone() }),
+                    Some((class, reason)) => {
+                        dead.push(GivenUp { id, consumer, class: *class, reason: reason.clone() });
+                    }
                 }
             }
-            self.receive(&received).await?;
+            self.receive(&received, Evidence::Ack).await?;
             self.give_up_on(&dead).await?;
             let marked = self.marked_below().await?;
             for (n, (stream, seq, _)) in ripe.iter().zip(&places) {
@@ -140,9 +171,15 @@ impl Receipts {
         Ok(below)
     }
 
-    async fn receive(&self, received: &[(Uuid, i32)]) -> anyhow::Result<()> {
-        if !received.is_empty() {
-            self.parts.store.receive(received).await?;
+    pub(super) async fn receive(&self, received: &[(Uuid, i32)], evidence: Evidence) -> anyhow::Result<()> {
+        if received.is_empty() {
+            return Ok(());
+        }
+        for (consumer, count) in self.parts.store.receive(received).await? {
+            if let Some(consumer) = self.tracked.consumers.iter().find(|c| c.id == consumer) {
+                let labels: &[(&'static str, &str)] = &[("consumer", &consumer.name), ("evidence", evidence.name())];
+                self.parts.store.scope().counter("avouch_receipts_total", labels).increment(count);
+            }
         }
         Ok(())
     }
@@ -161,11 +198,12 @@ impl Receipts {
                     (_, false) => {}
                     (None, true) => received.push((receipt.id, receipt.consumer)),
                     (Some(why), true) => {
-                        dead.push(GivenUp { id: receipt.id, consumer: receipt.consumer, reason: why.clone() });
+                        let (id, consumer, class) = (receipt.id, receipt.consumer, Death::Rejected);
+                        dead.push(GivenUp { id, consumer, class, reason: why.clone() });
                     }
                 }
             }
-            self.receive(&received).await?;
+            self.receive(&received, Evidence::Told).await?;
             self.give_up_on(&dead).await?;
             if !over.is_empty() {
                 self.parts.store.forget_receipts(&over).await?;

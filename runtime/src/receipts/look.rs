@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 use super::decide::{Broker, Outcome, decide};
+use super::evidence::Evidence;
 use super::settled::Settled;
 use super::{Place, Receipts};
 use crate::alarm::{Event, Kind};
@@ -192,7 +193,9 @@ impl Receipts {
                 Outcome::Wait if row.recovery.is_some() => {}
                 Outcome::Wait => found.lowest = found.lowest.or(Some(row.stream_seq)),
                 Outcome::Received => found.received.push((row.id, consumer.id)),
-                Outcome::Dead(reason) => found.dead.push(GivenUp { id: row.id, consumer: consumer.id, reason }),
+                Outcome::Dead(class, reason) => {
+                    found.dead.push(GivenUp { id: row.id, consumer: consumer.id, class, reason });
+                }
                 Outcome::Again { reason, counts } => found.missed.push(Missed {
                     id: row.id,
                     consumer: consumer.id,
@@ -221,14 +224,19 @@ impl Receipts {
 
     async fn apply(&self, consumer: &Consumer, found: &Found) -> anyhow::Result<()> {
         if !found.received.is_empty() {
-            self.parts.store.receive(&found.received).await?;
+            let evidence = match consumer.receipt {
+                Receipt::Inbox => Evidence::Record,
+                Receipt::Ack => Evidence::Settled,
+            };
+            self.receive(&found.received, evidence).await?;
         }
         self.give_up_on(&found.dead).await?;
         if let Some(first) = found.missed.first() {
             let (count, reason) = (found.missed.len(), &first.reason);
             tracing::warn!(count, reason, id = %first.id, "messages without a receipt: sending them again to this consumer");
             killpoint::reached_by(Point::ResendDecided, count);
-            self.parts.store.send_again(&found.missed).await?;
+            let (lost, unreceipted) = self.parts.store.send_again(&found.missed).await?;
+            self.count_resends(consumer, lost, unreceipted);
             killpoint::reached_by(Point::ResendRecorded, count);
         }
         if let Some(first) = found.missed.iter().find(|m| !m.counts) {
@@ -239,6 +247,13 @@ impl Receipts {
             self.parts.alarms.raise(&Event { kind, subject, id, reference: None, why: &why });
         }
         Ok(())
+    }
+
+    fn count_resends(&self, consumer: &Consumer, lost: u64, unreceipted: u64) {
+        for (cause, count) in [("lost", lost), ("unreceipted", unreceipted)] {
+            let labels: &[(&'static str, &str)] = &[("consumer", &consumer.name), ("cause", cause)];
+            self.parts.store.scope().counter("avouch_resends_total", labels).increment(count);
+        }
     }
 
     /// Nobody waits for a consumer that is not required, nor for what stands before its start.

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use uuid::Uuid;
 
+use super::meters::Retry;
 use super::streams::Opening;
 use super::{Attention, Relay};
 use crate::broker;
@@ -12,16 +13,17 @@ use crate::consumers::Tracked;
 use crate::doorbell::Sleep;
 use crate::incarnation::Seen;
 use crate::killpoint::{self, Point};
+use crate::lifecycle::Death;
 use crate::store::{Error, Owned};
 use crate::window::{Admitted, Ask, Holds, Mark, Reading};
 
 /// A finished piece of work.
 pub enum Done {
-    Read { asks: Vec<Ask>, result: Result<Reading, Error> },
+    Read { asks: Vec<Ask>, took: Duration, result: Result<Reading, Error> },
     LookedBack { took: Duration, result: Result<Vec<(usize, u16, i64)>, Error> },
     Fetched { seq: i64, id: Uuid, result: Result<Option<Bytes>, Error> },
-    Marked { marks: Vec<Mark>, version: i32, result: Result<u64, Error> },
-    Buried { seq: i64, id: Uuid, parked: Option<String>, result: Result<bool, Error> },
+    Marked { marks: Vec<Mark>, version: i32, took: Duration, result: Result<u64, Error> },
+    Buried { seq: i64, id: Uuid, class: Death, parked: Option<String>, result: Result<bool, Error> },
     Held { seq: i64, id: Uuid, stream: usize, stream_seq: u64, result: Result<bool, broker::Error> },
     Regenerated { seq: i64, id: Uuid, result: Result<bool, Error> },
     Opened { stream: usize, question: u64, result: Result<Opening, String> },
@@ -45,11 +47,14 @@ impl Relay {
             // After a failover another message may have its seq: the answer is about one that has left.
             Done::Fetched { seq, id, .. } if !self.window.has(seq, id) => self.fetching -= 1,
             Done::Held { seq, id, .. } | Done::Regenerated { seq, id, .. } if !self.window.has(seq, id) => {}
-            Done::Read { asks, result } => self.read(&asks, result),
+            Done::Read { asks, took, result } => self.read(&asks, took, result),
             Done::LookedBack { took, result } => self.looked_back(took, result),
             Done::Fetched { seq, id, result } => self.fetched(seq, id, result),
-            Done::Marked { marks, version, result } => self.marked(marks, version, result),
-            Done::Buried { seq, id, parked, result } => self.buried(seq, id, parked, result),
+            Done::Marked { marks, version, took, result } => {
+                self.meters.mark_seconds.record(took);
+                self.marked(marks, version, result);
+            }
+            Done::Buried { seq, id, class, parked, result } => self.buried((seq, id), class, parked, result),
             Done::Held { seq, stream, stream_seq, result, .. } => self.held(seq, stream, stream_seq, result),
             Done::Regenerated { seq, id, result } => self.regenerated(seq, id, result),
             Done::Opened { stream, question, result } => self.opened(stream, question, result),
@@ -68,7 +73,7 @@ impl Relay {
         }
     }
 
-    fn read(&mut self, asks: &[Ask], result: Result<Reading, Error>) {
+    fn read(&mut self, asks: &[Ask], took: Duration, result: Result<Reading, Error>) {
         self.reading = false;
         let Some(reading) = self.database(result) else {
             self.window.read_ended();
@@ -78,6 +83,8 @@ impl Relay {
             return;
         };
         let now = Instant::now();
+        self.meters.read_seconds.record(took);
+        self.meters.read_rows.record(u32::try_from(reading.rows.len()).unwrap_or(u32::MAX));
         self.due_at = reading.next_due.map(|wait| now + wait);
         match self.window.admit(asks, reading, now) {
             // Read again at once; with K held nothing is lost by keeping it.
@@ -161,7 +168,7 @@ impl Relay {
         self.report();
     }
 
-    fn buried(&mut self, seq: i64, id: Uuid, parked: Option<String>, result: Result<bool, Error>) {
+    fn buried(&mut self, (seq, id): (i64, Uuid), class: Death, parked: Option<String>, result: Result<bool, Error>) {
         let Some(is_dead) = self.database(result) else {
             if self.window.has(seq, id) {
                 self.window.unsettled(seq);
@@ -169,6 +176,9 @@ impl Relay {
             return;
         };
         killpoint::reached_by(Point::Buried, usize::from(is_dead));
+        if let Some((message, _)) = self.window.message(seq).filter(|_| is_dead) {
+            self.meters.dead(&message.topic, class);
+        }
         if let Some(key) = parked.filter(|_| is_dead) {
             self.burials += 1;
             let mut holds = self.window.holds().clone();
@@ -180,10 +190,14 @@ impl Relay {
 
     fn held(&mut self, seq: i64, stream: usize, stream_seq: u64, result: Result<bool, broker::Error>) {
         match result {
-            Ok(true) => self.mark(seq, stream, stream_seq),
+            Ok(true) => {
+                self.meters.answers_came();
+                self.mark(seq, stream, stream_seq);
+                self.meters.answers_taken();
+            }
             Ok(false) => self.next_generation(seq),
             Err(e) => {
-                self.window.retry(seq);
+                self.retry(seq, stream, Retry::Unverified);
                 self.trouble(stream, &e.to_string());
             }
         }
@@ -241,6 +255,7 @@ impl Relay {
     }
 
     fn slept(&mut self, wish: u64, sleep: Sleep) {
+        self.meters.slept(sleep);
         if self.attention != Attention::FallingAsleep || wish != self.sleeps {
             // Something woke it in between; only the answer to the latest wish counts. The wish may have gone out behind that
             // wake-up: an awake relay that kept K would make every insert notify.

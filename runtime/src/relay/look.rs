@@ -56,8 +56,9 @@ impl Relay {
         self.look_again = false;
         let (store, feeds) = (self.parts.store.clone(), self.feeds());
         self.work.push(Box::pin(async move {
+            let began = Instant::now();
             let result = store.read_ready(&asks, &feeds, INLINE_BYTES_MAX).await;
-            Done::Read { asks, result }
+            Done::Read { asks, took: began.elapsed(), result }
         }));
     }
 
@@ -77,12 +78,14 @@ impl Relay {
         self.marking = true;
         let marks = self.window.take_marks(self.config.mark_rows_max);
         self.mark_at = (self.window.marks() > 0).then_some(now);
+        self.meters.mark_rows.record(u32::try_from(marks.len()).unwrap_or(u32::MAX));
         let owned: Vec<Owned> = self.owned.iter().chain(&self.leaving).copied().collect();
         let (awaiting, version) = (self.awaiting(&marks), self.tracked.version);
         let store = self.parts.store.clone();
         self.work.push(Box::pin(async move {
+            let began = Instant::now();
             let result = store.mark_sent(&owned, &marks, (&awaiting, version)).await;
-            Done::Marked { marks, version, result }
+            Done::Marked { marks, version, took: began.elapsed(), result }
         }));
     }
 
@@ -137,6 +140,7 @@ impl Relay {
             return;
         }
         self.looking_back = true;
+        self.meters.safety_polls.increment(1);
         let (store, feeds) = (self.parts.store.clone(), self.feeds());
         self.work.push(Box::pin(async move {
             let result = store.look_back(&asks, &feeds).await;

@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use super::meters::Retry;
 use super::{Done, FETCHES_MAX, IN_PROCESS_WAIT, MARK_GATHER, Relay, SEND_BURST};
 use crate::broker::{Refusal, Reply};
 use crate::killpoint::{self, Point};
-use crate::lifecycle::Answer;
+use crate::lifecycle::{Answer, Death};
 use crate::message::Payload;
 use crate::store::Owned;
 use crate::topics::OnDead;
@@ -42,7 +43,7 @@ impl Relay {
     async fn send_one(&mut self, feed: usize, seq: i64, now: Instant) -> bool {
         let Some((message, _)) = self.window.message(seq) else { return true };
         if let Some(reason) = self.parts.topics.refusal(&message.topic) {
-            self.bury(seq, reason);
+            self.bury(seq, Death::UnknownTopic, reason);
             return true;
         }
         let payload = match &message.payload {
@@ -56,7 +57,7 @@ impl Relay {
                 let stream = self.stream_of(feed);
                 self.gates[stream].sent(seq);
             }
-            Err(Refusal::Permanent(reason)) => self.bury(seq, reason),
+            Err(Refusal::Permanent(class, reason)) => self.bury(seq, class, reason),
             Err(Refusal::Broker(why)) => {
                 self.window.put_back(seq);
                 self.trouble(self.stream_of(feed), &why);
@@ -69,7 +70,7 @@ impl Relay {
     /// Fetches a payload that was too large to be read with the others, if there is room for it.
     fn fetch(&mut self, seq: i64, bytes: usize) -> bool {
         if let Some(reason) = self.parts.broker.refuses(bytes) {
-            self.bury(seq, reason);
+            self.bury(seq, Death::TooLarge, reason);
             return true;
         }
         if self.fetching >= FETCHES_MAX || !self.window.has_room_for(bytes) || self.store_silent_until.is_some() {
@@ -87,6 +88,7 @@ impl Relay {
 
     /// Takes the broker's answers.
     pub(super) fn take_replies(&mut self, replies: Vec<Reply>) {
+        self.meters.answers_came();
         for Reply { seq, generation, id, answer } in replies {
             let Some((message, feed)) = self.window.message(seq) else { continue };
             if (message.generation, message.id) != (generation, id) {
@@ -100,13 +102,21 @@ impl Relay {
                 Answer::InProcess => self.in_process.push((Instant::now() + IN_PROCESS_WAIT, seq)),
                 Answer::Refused(reason) => {
                     self.gate_succeeded(stream);
-                    self.bury(seq, reason);
+                    self.bury(seq, Death::TooLarge, reason);
                 }
                 Answer::Unavailable(why) => {
-                    self.window.retry(seq);
+                    self.retry(seq, stream, Retry::Unavailable);
                     self.trouble(stream, &why);
                 }
             }
+        }
+        self.meters.answers_taken();
+    }
+
+    /// It goes to the stream again, under the same id.
+    pub(super) fn retry(&mut self, seq: i64, stream: usize, why: Retry) {
+        if self.window.retry(seq) {
+            self.meters.retried(stream, why);
         }
     }
 
@@ -115,7 +125,7 @@ impl Relay {
         if name != expected {
             let why =
                 format!("its subjects are taken by stream {name}: point the topic there, or correct subject_prefix");
-            self.window.retry(seq);
+            self.retry(seq, stream, Retry::OtherStream);
             self.trouble(stream, &why);
             return;
         }
@@ -127,7 +137,7 @@ impl Relay {
             self.mark(seq, stream, stream_seq);
         } else {
             // It has given this sequence before.
-            self.window.retry(seq);
+            self.retry(seq, stream, Retry::Repeated);
             self.look_again(stream);
         }
     }
@@ -137,6 +147,9 @@ impl Relay {
         let (Some(id), Ok(stream_seq)) = (self.gates[stream].stream(), i64::try_from(stream_seq)) else { return };
         if self.window.stored(seq, id, stream_seq) {
             self.sent_total += 1;
+            if let Some((message, sent_at)) = self.window.flight(seq) {
+                self.meters.acked(stream, message, sent_at);
+            }
             self.mark_at.get_or_insert_with(|| Instant::now() + MARK_GATHER);
         }
     }
@@ -152,7 +165,7 @@ impl Relay {
     }
 
     /// The message can never be sent as it is.
-    pub(super) fn bury(&mut self, seq: i64, reason: String) {
+    pub(super) fn bury(&mut self, seq: i64, class: Death, reason: String) {
         let Some((message, _)) = self.window.message(seq) else { return };
         let (shard, key) = (message.shard, message.key.as_deref().map(str::to_owned));
         let parks = self.parts.topics.on_dead(&message.topic) == OnDead::Park;
@@ -168,7 +181,7 @@ impl Relay {
         let parked = key.filter(|_| parks);
         self.work.push(Box::pin(async move {
             let result = store.bury(owned, (seq, id), &reason, parks).await;
-            Done::Buried { seq, id, parked, result }
+            Done::Buried { seq, id, class, parked, result }
         }));
     }
 
@@ -178,14 +191,14 @@ impl Relay {
         let overdue = now.checked_sub(timeout).map_or_else(Vec::new, |before| self.window.overdue(before));
         for seq in overdue {
             let Some((_, feed)) = self.window.message(seq) else { continue };
-            self.window.retry(seq);
+            self.retry(seq, self.stream_of(feed), Retry::Timeout);
             self.trouble(self.stream_of(feed), &format!("no PubAck within {} ms", self.config.ack_timeout_ms));
         }
         let (due, later) =
             std::mem::take(&mut self.in_process).into_iter().partition::<Vec<_>, _>(|(at, _)| *at <= now);
         self.in_process = later;
         for (_, seq) in due {
-            self.window.retry(seq);
+            self.retry_in_its_stream(seq, Retry::InProcess);
         }
     }
 
@@ -206,7 +219,7 @@ impl Relay {
     pub(super) fn disconnected(&mut self) {
         let now = Instant::now();
         for seq in self.window.overdue(now) {
-            self.window.retry(seq);
+            self.retry_in_its_stream(seq, Retry::Disconnected);
         }
         for (stream, gate) in self.gates.iter_mut().enumerate() {
             gate.reset(Some("not connected to NATS"), now);
@@ -226,6 +239,12 @@ impl Relay {
         }
         self.window.close_stream(stream);
         self.report();
+    }
+
+    fn retry_in_its_stream(&mut self, seq: i64, why: Retry) {
+        if let Some((_, feed)) = self.window.message(seq) {
+            self.retry(seq, self.stream_of(feed), why);
+        }
     }
 
     fn gate_succeeded(&mut self, stream: usize) {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -65,17 +65,22 @@ struct Meters {
     permanent: Counter,
     broken: Counter,
     seconds: Histogram,
+    computing: Histogram,
+    wait: Histogram,
 }
 
 impl Meters {
     fn of(plugin: &str) -> Self {
         let outcome = |outcome: &'static str| metrics::counter!("avouch_plugin_calls_total", "plugin" => plugin.to_owned(), "outcome" => outcome);
+        let seconds = |name: &'static str| metrics::histogram!(name, "plugin" => plugin.to_owned());
         Self {
             answered: outcome("answered"),
             transient: outcome("transient"),
             permanent: outcome("permanent"),
             broken: outcome("broken"),
-            seconds: metrics::histogram!("avouch_plugin_call_seconds", "plugin" => plugin.to_owned()),
+            seconds: seconds("avouch_plugin_call_seconds"),
+            computing: seconds("avouch_plugin_computing_seconds"),
+            wait: seconds("avouch_plugin_wait_seconds"),
         }
     }
 }
@@ -234,6 +239,11 @@ impl Plugin {
         &self.room
     }
 
+    /// Counts how long a call waited for its turn.
+    pub fn waited(&self, time: Duration) {
+        self.meters.wait.record(time);
+    }
+
     /// Counts a call.
     pub fn count<T>(&self, verdict: &Result<T, Fault>, took: Duration) {
         let meters = &self.meters;
@@ -276,11 +286,21 @@ impl Plugin {
         };
         let called = {
             let mut called = pin!(called);
+            let mut computing = Duration::ZERO;
+            // While it is polled it computes; between two polls it waits.
+            let mut timed = poll_fn(|cx| {
+                let began = Instant::now();
+                let polled = called.as_mut().poll(cx);
+                computing += began.elapsed();
+                polled
+            });
             // Most calls never wait: a tick of computing ends the first poll, and only what waits needs a timer.
-            match poll_fn(|cx| Poll::Ready(called.as_mut().poll(cx))).await {
+            let ended = match poll_fn(|cx| Poll::Ready(Pin::new(&mut timed).poll(cx))).await {
                 Poll::Ready(called) => Ok(called),
-                Poll::Pending => tokio::time::timeout_at((now + limit).into(), called).await,
-            }
+                Poll::Pending => tokio::time::timeout_at((now + limit).into(), timed).await,
+            };
+            self.meters.computing.record(computing);
+            ended
         };
         let log = std::mem::take(&mut store.data_mut().log);
         let answer = match called {

@@ -184,13 +184,14 @@ impl Store {
         self.verdicts.execute(sql, &[&ids, &claims, &waits, &unknowns, &said, &digests]).await
     }
 
-    /// prepared → in_doubt. Returns how many.
-    pub async fn park(&self, parked: &[Parked]) -> Result<u64, Error> {
+    /// prepared → in_doubt. Returns those that were still this instance's to park.
+    pub async fn park(&self, parked: &[Parked]) -> Result<Vec<Uuid>, Error> {
         let ids: Vec<Uuid> = parked.iter().map(|p| p.id).collect();
         let claims: Vec<OffsetDateTime> = parked.iter().map(|p| p.until).collect();
         let reasons: Vec<&str> = parked.iter().map(|p| p.reason.as_str()).collect();
         let digests: Vec<Option<&str>> = parked.iter().map(|p| p.digest.as_deref()).collect();
-        self.verdicts.execute(include_str!("park.sql"), &[&ids, &claims, &reasons, &digests]).await
+        let rows = self.verdicts.query(include_str!("park.sql"), &[&ids, &claims, &reasons, &digests]).await?;
+        Ok(rows.iter().map(|r| r.get(0)).collect())
     }
 
     /// Transactions in doubt of which nobody was told, at most `rows`: the caller tells.

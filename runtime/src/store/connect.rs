@@ -84,9 +84,20 @@ impl Target {
 
     /// Connects to the writable server within the time limit.
     pub async fn connect(&self) -> Result<Connected, Error> {
+        self.connect_with(&self.config).await
+    }
+
+    /// Connects to any server of the URL, a replica too: to look, never to work.
+    pub async fn connect_to_any(&self) -> Result<Connected, Error> {
+        let mut config = self.config.clone();
+        config.target_session_attrs(TargetSessionAttrs::Any);
+        self.connect_with(&config).await
+    }
+
+    async fn connect_with(&self, config: &tokio_postgres::Config) -> Result<Connected, Error> {
         // The library's own limit is for each address of each host; this one is for all of them and the handshake.
         let limit = self.connect_timeout * 2 * u32::try_from(self.config.get_hosts().len().max(1)).unwrap_or(1);
-        tokio::time::timeout(limit, self.config.connect(self.tls.clone()))
+        tokio::time::timeout(limit, config.connect(self.tls.clone()))
             .await
             .map_err(|_| Error::Retry(format!("connecting to Postgres took longer than {} ms", limit.as_millis())))?
             .map_err(|e| match Error::from(e) {

@@ -12,6 +12,7 @@ use tokio_postgres::{Client, Row, Statement};
 
 use super::Error;
 use super::connect::Target;
+use crate::meters::Connections;
 
 /// Serial use of one connection: a second caller waits for the first.
 pub struct Link {
@@ -21,6 +22,7 @@ pub struct Link {
     is_impatient: bool,
     session: Mutex<Option<Session>>,
     sessions: AtomicU64,
+    connections: Connections,
 }
 
 struct Session {
@@ -50,8 +52,9 @@ pub type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
 
 impl Link {
     /// A link that connects at its first use; each statement may take `timeout`.
-    pub fn new(target: Target, timeout: Duration, plans: Plans) -> Self {
-        Self { target, timeout, plans, is_impatient: false, session: Mutex::new(None), sessions: AtomicU64::new(0) }
+    pub fn new(target: Target, timeout: Duration, plans: Plans, connections: Connections) -> Self {
+        let (session, sessions) = (Mutex::new(None), AtomicU64::new(0));
+        Self { target, timeout, plans, is_impatient: false, session, sessions, connections }
     }
 
     /// With a short `lock_timeout`: what others hold for long is not waited for. Behind a pooler, where settings would leak, it
@@ -112,10 +115,12 @@ impl Link {
     async fn open(&self) -> Result<Session, Error> {
         let (client, connection) = self.target.connect().await?;
         self.sessions.fetch_add(1, Ordering::AcqRel);
+        let open = self.connections.opened();
         tokio::spawn(async move {
             if let Err(e) = connection.await {
                 tracing::debug!(error = %e, "a connection to Postgres ended");
             }
+            drop(open);
         });
         if self.plans == Plans::Fixed {
             client.batch_execute(FIXED_PLANS).await?;

@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::{Error, Store};
 use crate::consumers::{Consumer, Receipt, Tracked};
 use crate::killpoint::{self, Point};
+use crate::lifecycle::Death;
 
 /// A part of a stream's incarnation: above `after`, up to `to`.
 #[derive(Clone, Copy, Debug)]
@@ -65,6 +66,8 @@ pub struct GivenUp {
     pub id: Uuid,
     /// By whom.
     pub consumer: i32,
+    /// Why, as a class.
+    pub class: Death,
     /// Why.
     pub reason: String,
 }
@@ -78,6 +81,8 @@ pub struct Dead {
     pub consumer: String,
     /// Its topic.
     pub topic: String,
+    /// Why, as a class.
+    pub class: Death,
     /// Why.
     pub reason: String,
 }
@@ -139,8 +144,9 @@ impl Store {
         self.received_total.load(Ordering::Relaxed)
     }
 
-    /// These consumers have finished these messages: one statement a consumer.
-    pub async fn receive(&self, receipts: &[(Uuid, i32)]) -> Result<(), Error> {
+    /// These consumers have finished these messages: one statement a consumer. Returns of each how many it had not finished before.
+    pub async fn receive(&self, receipts: &[(Uuid, i32)]) -> Result<Vec<(i32, u64)>, Error> {
+        let mut all = Vec::new();
         let mut by_consumer: BTreeMap<i32, Vec<Uuid>> = BTreeMap::new();
         for (id, consumer) in receipts {
             by_consumer.entry(*consumer).or_default().push(*id);
@@ -149,30 +155,37 @@ impl Store {
             let received = self.receipts.execute(include_str!("receive.sql"), &[&ids, &consumer]).await?;
             self.received_total.fetch_add(i64::try_from(received).unwrap_or(0), Ordering::Relaxed);
             killpoint::reached_by(Point::ReceiptRecorded, usize::try_from(received).unwrap_or(usize::MAX));
+            all.push((consumer, received));
         }
-        Ok(())
+        Ok(all)
     }
 
     /// sent → dead, where this is the state of the recovery, if there is one. Returns what is dead now and was not before.
     pub async fn give_up_on(&self, given_up: &[GivenUp], recovery: &str) -> Result<Vec<Dead>, Error> {
-        let mut by_consumer: BTreeMap<i32, BTreeMap<Uuid, &str>> = BTreeMap::new();
+        let mut by_consumer: BTreeMap<i32, BTreeMap<Uuid, &GivenUp>> = BTreeMap::new();
         for one in given_up {
-            by_consumer.entry(one.consumer).or_default().insert(one.id, &one.reason);
+            by_consumer.entry(one.consumer).or_default().insert(one.id, one);
         }
         let mut all = Vec::new();
         for (consumer, messages) in by_consumer {
-            let (ids, reasons): (Vec<Uuid>, Vec<&str>) = messages.into_iter().unzip();
+            let (ids, reasons): (Vec<Uuid>, Vec<&str>) = messages.iter().map(|(id, one)| (*id, &*one.reason)).unzip();
             let rows =
                 self.receipts.query(include_str!("give_up_on.sql"), &[&ids, &consumer, &reasons, &recovery]).await?;
-            let dead = |r: &Row| Dead { id: r.get(0), consumer: r.get(1), topic: r.get(2), reason: r.get(3) };
+            let dead = |r: &Row| {
+                let id = r.get(0);
+                let class = messages.get(&id).map_or(Death::Rejected, |one| one.class);
+                Dead { id, consumer: r.get(1), topic: r.get(2), class, reason: r.get(3) }
+            };
             all.extend(rows.iter().map(dead));
             killpoint::reached_by(Point::GivenUp, rows.len());
         }
         Ok(all)
     }
 
-    /// These are to be sent again: one statement a consumer and reason.
-    pub async fn send_again(&self, missed: &[Missed]) -> Result<(), Error> {
+    /// These are to be sent again: one statement a consumer and reason. Returns how many were not so before: what the broker has
+    /// lost, and the others.
+    pub async fn send_again(&self, missed: &[Missed]) -> Result<(u64, u64), Error> {
+        let (mut lost, mut others) = (0, 0);
         let mut alike: BTreeMap<(i32, &str, bool), BTreeMap<Uuid, i64>> = BTreeMap::new();
         for one in missed {
             alike.entry((one.consumer, &one.reason, one.counts)).or_default().insert(one.id, one.stream_seq);
@@ -180,9 +193,10 @@ impl Store {
         for ((consumer, reason, counts), messages) in alike {
             let (ids, seqs): (Vec<Uuid>, Vec<i64>) = messages.into_iter().unzip();
             let sql = include_str!("send_again.sql");
-            self.receipts.execute(sql, &[&ids, &consumer, &reason, &counts, &seqs]).await?;
+            let touched = self.receipts.execute(sql, &[&ids, &consumer, &reason, &counts, &seqs]).await?;
+            *(if counts { &mut others } else { &mut lost }) += touched;
         }
-        Ok(())
+        Ok((lost, others))
     }
 
     /// Puts receipts by message into their queue: consumers, messages, and why they are dead. For each, whether its consumer is

@@ -143,6 +143,16 @@ fn first_id_of(at: OffsetDateTime) -> Uuid {
 impl Store {
     /// Messages that were searched for, and where the next answer goes on. Looks at a bounded number of rows.
     pub async fn search(&self, search: &Search) -> Result<Result<Found, Refused>, Error> {
+        let (ids, cursor) = match self.search_ids(search).await? {
+            Ok(found) => found,
+            Err(refused) => return Ok(Err(refused)),
+        };
+        let messages = if ids.is_empty() { Vec::new() } else { self.messages(&ids).await? };
+        Ok(Ok(Found { messages, cursor }))
+    }
+
+    /// The ids alone, for those who do something with them, and where the next answer goes on.
+    pub async fn search_ids(&self, search: &Search) -> Result<Result<(Vec<Uuid>, Option<String>), Refused>, Error> {
         if let Err(refused) = search.check() {
             return Ok(Err(refused));
         }
@@ -153,9 +163,7 @@ impl Store {
         let Some(row) = self.find(way, search).await?.into_iter().next() else {
             return Err(Error::Retry("a search came without its row".into()));
         };
-        let (ids, cursor): (Vec<Uuid>, Option<String>) = (row.get(0), row.get(1));
-        let messages = if ids.is_empty() { Vec::new() } else { self.messages(&ids).await? };
-        Ok(Ok(Found { messages, cursor }))
+        Ok(Ok((row.get(0), row.get(1))))
     }
 
     async fn find(&self, way: Way, s: &Search) -> Result<Vec<Row>, Error> {

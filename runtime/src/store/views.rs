@@ -1,6 +1,7 @@
 //! What people see: documents that the API answers, pages and commands show. Each is made by one statement, as JSON.
 
 mod documents;
+mod utc;
 
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
@@ -30,6 +31,9 @@ impl Store {
         let before = before.unwrap_or(Uuid::max());
         if states.iter().all(|s| s == "in_doubt") {
             return self.documents(include_str!("views/in_doubt.sql"), &[&checker, &before, &rows_max]).await;
+        }
+        if states.iter().all(|s| s == "prepared") {
+            return self.documents(include_str!("views/undecided.sql"), &[&checker, &before, &rows_max]).await;
         }
         self.documents(include_str!("views/transactions.sql"), &[&states, &checker, &before, &rows_max]).await
     }

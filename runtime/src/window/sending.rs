@@ -34,6 +34,7 @@ impl Window {
         if let Some(slot) = self.slots.get_mut(&seq) {
             slot.attempts += 1;
             slot.state = State::InFlight;
+            slot.sent_at = Some(now);
             self.in_flight += 1;
             self.flights.push_back((now, seq, slot.attempts));
         }
@@ -52,13 +53,14 @@ impl Window {
         true
     }
 
-    /// The try ended without a PubAck: the message keeps its key and goes to the head of the queue.
-    pub fn retry(&mut self, seq: i64) {
-        if let Some(slot) = self.slots.get_mut(&seq).filter(|s| s.state == State::InFlight) {
-            slot.state = State::Queued;
-            self.in_flight -= 1;
-            self.feeds[slot.feed].sendable.push_front(seq);
-        }
+    /// The try ended without a PubAck: the message keeps its key and goes to the head of the queue. Returns false if it was not on
+    /// its way.
+    pub fn retry(&mut self, seq: i64) -> bool {
+        let Some(slot) = self.slots.get_mut(&seq).filter(|s| s.state == State::InFlight) else { return false };
+        slot.state = State::Queued;
+        self.in_flight -= 1;
+        self.feeds[slot.feed].sendable.push_front(seq);
+        true
     }
 
     /// Something else is being decided about the message: it keeps its key until [`Window::settled`]. Returns false if

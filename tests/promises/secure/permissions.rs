@@ -1,87 +1,184 @@
-//! What the pages say that NATS must allow is enough, for the runtime and for a consumer.
+//! What the pages say that each party needs is enough, in Postgres and in NATS: the whole way of messages is gone with exactly that.
 
-use async_nats::ConnectOptions;
-use async_nats::jetstream::consumer::PullConsumer;
+use async_nats::jetstream::Context;
+use async_nats::{Client as Nats, ConnectOptions, Message};
 use avouch_runtime::dev::nats_server::Options;
-use avouch_tests::database::Database;
+use avouch_tests::plugins;
 use avouch_tests::process::Avouch;
-use avouch_tests::servers::OwnNats;
+use avouch_tests::servers::{OwnNats, OwnPostgres, Sync};
 use avouch_tests::wait::{secs, until};
 use futures_util::StreamExt;
+use tokio_postgres::Client;
 
-/// The subjects of the first block after these words, published and subscribed.
-fn listed(page: &str, after: &str) -> (Vec<String>, Vec<String>) {
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(page);
-    let text = std::fs::read_to_string(&path).expect("the page is there");
-    let block = text.split(after).nth(1).and_then(|t| t.split("```text").nth(1)).and_then(|t| t.split("```").next());
-    let (mut publish, mut subscribe, mut is_subscribe) = (Vec::new(), Vec::new(), false);
-    for line in block.expect("a block follows").lines() {
-        is_subscribe |= line.starts_with("subscribe:");
-        let rest = line.trim_start_matches("publish:").trim_start_matches("subscribe:").trim();
-        let Some(subject) = rest.split_whitespace().next() else { continue };
-        if is_subscribe { &mut subscribe } else { &mut publish }.push(subject.to_owned());
-    }
-    (publish, subscribe)
+use crate::cli::avouch;
+use crate::docs::{blocks, read};
+use crate::producers::connect;
+use crate::relayed::LIMIT;
+use crate::schema::File;
+
+/// Subjects that a page lists.
+pub struct Allowed {
+    pub publish: Vec<String>,
+    pub subscribe: Vec<String>,
 }
 
-fn user(name: &str, (publish, subscribe): (Vec<String>, Vec<String>)) -> String {
-    format!(
-        "{{ user: {name}, password: secret, permissions: {{ publish: {publish:?}, subscribe: {subscribe:?}, allow_responses: true }} }}"
-    )
+impl Allowed {
+    /// The first block after these words.
+    fn listed(page: &str, after: &str) -> Allowed {
+        let text = read(page);
+        let rest = text.split(after).nth(1).unwrap_or_else(|| panic!("{page} does not say {after:?}"));
+        let block = blocks(rest, "text").into_iter().next().expect("a block follows");
+        let (mut publish, mut subscribe, mut is_subscribe) = (Vec::new(), Vec::new(), false);
+        for line in block.lines() {
+            is_subscribe |= line.starts_with("subscribe:");
+            let rest = line.trim_start_matches("publish:").trim_start_matches("subscribe:").trim();
+            let Some(subject) = rest.split_whitespace().next() else { continue };
+            if is_subscribe { &mut subscribe } else { &mut publish }.push(subject.to_owned());
+        }
+        Allowed { publish, subscribe }
+    }
+
+    /// As nats-server's configuration says it.
+    pub fn permissions(&self) -> String {
+        let Allowed { publish, subscribe } = self;
+        format!("{{ publish: {publish:?}, subscribe: {subscribe:?}, allow_responses: true }}")
+    }
+}
+
+/// What the runtime needs.
+pub fn runtime() -> Allowed {
+    Allowed::listed("docs/permissions.md", "the user of the runtime needs these")
+}
+
+/// What a consumer needs.
+fn consumer() -> Allowed {
+    Allowed::listed("docs/consumers.md", "A consumer needs these, and no more")
+}
+
+const SHOP: &str = "create table orders (id bigint primary key, status text not null); create table invoices (order_id bigint); \
+                    create schema shop; alter table orders set schema shop; grant usage on schema shop to order_check, order_service; \
+                    grant select on shop.orders to order_check; grant insert on shop.orders to order_service; \
+                    grant insert on invoices to billing_service";
+
+/// A database that was installed by the role that the page names, with the roles that it makes.
+async fn postgres(server: &OwnPostgres) {
+    let blocks = blocks(&read("docs/permissions.md"), "sql");
+    let [owner, others] = &blocks[..] else { panic!("the page has two blocks of SQL") };
+    let admin = connect(&server.url("postgres")).await;
+    admin.batch_execute(owner).await.expect("a superuser may");
+    admin
+        .batch_execute("create database shop owner shop_owner encoding 'UTF8' template template0")
+        .await
+        .expect("a superuser may");
+    let url = url(server, "shop_owner");
+    avouch(&["schema", "install", "--database-url", &url], &[]).await.succeeds();
+    let owner = connect(&url).await;
+    owner.batch_execute(others).await.expect("the owner may make roles");
+    owner.batch_execute(SHOP).await.expect("the owner may make tables");
+}
+
+fn url(server: &OwnPostgres, role: &str) -> String {
+    server.url("shop").replacen("postgres://postgres@", &format!("postgres://{role}@"), 1)
+}
+
+/// A server with the users of the pages, and an administrator.
+async fn nats() -> (OwnNats, Context) {
+    let user = |name: &str, allowed: Allowed| {
+        format!("{{ user: {name}, password: secret, permissions: {} }}", allowed.permissions())
+    };
+    let users =
+        ["{ user: admin, password: secret }".to_owned(), user("avouch", runtime()), user("billing", consumer())];
+    let admin = || ConnectOptions::with_user_and_password("admin".into(), "secret".into());
+    let extra_config = format!("authorization {{ users: [ {} ] }}\n", users.join(", "));
+    let nats = OwnNats::start_with(Options { extra_config, connect: admin(), ..Options::default() }).await;
+    let context = async_nats::jetstream::new(admin().connect(nats.url()).await.expect("it may connect"));
+    (nats, context)
+}
+
+/// As a client that binds without looking.
+async fn next(billing: &Nats) -> Message {
+    until("a message comes", LIMIT, async || {
+        let inbox = billing.new_inbox();
+        let mut answers = billing.subscribe(inbox.clone()).await.ok()?;
+        let pull = "{\"batch\":1,\"expires\":1000000000}";
+        billing.publish_with_reply("$JS.API.CONSUMER.MSG.NEXT.AVOUCH.billing", inbox, pull.into()).await.ok()?;
+        answers.next().await.filter(|m| m.reply.is_some())
+    })
+    .await
+}
+
+async fn in_state(rows: &Client, topic: &str, wanted: &str) {
+    until(&format!("{topic} is {wanted}"), secs(60), async || {
+        let sql = "select from avouch.outbox where topic = $1 and state = $2";
+        rows.query_opt(sql, &[&topic, &wanted]).await.expect("is valid").map(drop)
+    })
+    .await;
+}
+
+/// Takes a message, makes its effect once, and acknowledges it.
+async fn invoice(server: &OwnPostgres, billing: &Nats) -> String {
+    let message = next(billing).await;
+    let id = message.headers.as_ref().and_then(|h| h.get("Avouch-Id")).expect("it has one").to_string();
+    let client = connect(&url(server, "billing_service")).await;
+    let effect = format!("begin; select avouch.inbox_once('billing', '{id}'); insert into invoices values (1); commit");
+    client.batch_execute(&effect).await.expect("a consumer may");
+    billing.publish(message.reply.expect("it has one"), "+ACK".into()).await.expect("it may");
+    message.subject.to_string()
 }
 
 #[tokio::test]
-async fn documented_permissions_are_enough_for_the_runtime_and_for_a_consumer() {
-    let runtime = listed("docs/operating.md", "In NATS, the user of the runtime needs these");
-    let consumer = listed("docs/consumers.md", "A consumer needs these, and no more:");
-    let users = ["{ user: admin, password: secret }".to_owned(), user("avouch", runtime), user("billing", consumer)];
-    let connect = ConnectOptions::with_user_and_password("admin".into(), "secret".into());
-    let extra_config = format!("authorization {{ users: [ {} ] }}\n", users.join(", "));
-    let nats = OwnNats::start_with(Options { extra_config, connect: connect.clone(), ..Options::default() }).await;
-    let database = Database::create().await;
-    let avouch = Avouch::run(&format!(
+async fn documented_permissions_are_enough_for_everybody() {
+    let server = OwnPostgres::start(Sync::Off).await;
+    let (nats, admin) = nats().await;
+    postgres(&server).await;
+    let rows = connect(&server.url("shop")).await;
+    let cache = avouch_tests::scratch::profile_dir().join("plugin-cache");
+    let config = format!(
         "[source.main]\nurl = {:?}\n[nats]\nurl = {:?}\nuser = \"avouch\"\npassword = \"secret\"\n\
-         [consumer.billing]\ntopics = [\"orders.>\"]\ndeadline_ms = 300\n[receipts]\nevery_ms = 100\n[recovery]\nevery_ms = 50\n",
-        database.url(),
-        nats.url()
-    ))
+         [consumer.billing]\ntopics = [\"orders.>\"]\ndeadline_ms = 300\n[receipts]\nevery_ms = 100\n[recovery]\nevery_ms = 50\n\
+         [binding.sql.orders]\nurl = {:?}\n[rules]\ncache_dir = {cache:?}\n[checkback]\npoll_max_ms = 100\n\
+         [checker.order-check]\nrollback_after_ms = 0\n",
+        url(&server, "avouch_relay"),
+        nats.url(),
+        url(&server, "order_check"),
+    );
+    let file = File::new("avouch.toml", &config);
+    let wasm = plugins::file("order-check");
+    let deploy = ["plugin", "deploy", wasm.to_str().expect("UTF-8"), "--grant", "sql:orders", "--config", file.path()];
+    avouch(&deploy, &[]).await.succeeds();
+    let running = Avouch::run(&config).await;
+    until("the durable is made", LIMIT, async || {
+        admin.get_stream("AVOUCH").await.ok()?.consumer_info("billing").await.ok()
+    })
     .await;
+    let producer = connect(&url(&server, "order_service")).await;
     let login = ConnectOptions::with_user_and_password("billing".into(), "secret".into());
-    let client = login.connect(nats.url()).await.expect("it may connect");
-    let admin = async_nats::jetstream::new(connect.connect(nats.url()).await.expect("it may connect"));
-    let next = async || {
-        let durable: PullConsumer = until("the durable is made", secs(30), async || {
-            admin.get_stream("AVOUCH").await.ok()?.get_consumer("billing").await.ok()
-        })
-        .await;
-        drop(durable);
-        // As a client that binds without looking.
-        let pulled = until("a message comes", secs(30), async || {
-            let inbox = client.new_inbox();
-            let mut answers = client.subscribe(inbox.clone()).await.ok()?;
-            let pull = "{\"batch\":1,\"expires\":1000000000}";
-            client.publish_with_reply("$JS.API.CONSUMER.MSG.NEXT.AVOUCH.billing", inbox, pull.into()).await.ok()?;
-            answers.next().await.filter(|m| m.reply.is_some())
-        });
-        pulled.await
-    };
-    let rows = database.client().await;
-    let state = async |wanted: &str| {
-        until(wanted, secs(30), async || {
-            let sql = "select from avouch.outbox where state = $1";
-            rows.query_opt(sql, &[&wanted]).await.expect("is valid").map(drop)
-        })
-        .await;
-    };
-    rows.execute("insert into avouch.outbox (topic, payload) values ('orders.created', '{}')", &[])
+    let billing = login.connect(nats.url()).await.expect("it may connect");
+
+    producer
+        .batch_execute("insert into avouch.outbox (topic, payload) values ('orders.created', '{}')")
         .await
-        .expect("is valid");
-    state("sent").await;
+        .expect("a producer may");
+    in_state(&rows, "orders.created", "sent").await;
     // Lost, so that it is sent again.
     admin.get_stream("AVOUCH").await.expect("it was made").purge().await.expect("admins may");
-    let message = next().await;
-    assert!(message.subject.starts_with("redo.billing."), "{}", message.subject);
-    client.publish(message.reply.expect("it has one"), "+ACK".into()).await.expect("it may");
-    state("consumed").await;
-    assert!(!avouch.log().contains("ermissions"), "{}", avouch.log());
+    let subject = invoice(&server, &billing).await;
+    assert!(subject.starts_with("redo.billing."), "{subject}");
+    in_state(&rows, "orders.created", "consumed").await;
+
+    // In doubt, until its plugin has found the order.
+    let prepare = "insert into shop.orders values (42, 'placed'); \
+                   insert into avouch.outbox (tx_id, topic, payload) \
+                   values (avouch.prepare('order-check', '0 s', '42'), 'orders.placed', '{\"id\":42}')";
+    producer.batch_execute(prepare).await.expect("a producer may");
+    invoice(&server, &billing).await;
+    in_state(&rows, "orders.placed", "consumed").await;
+
+    let dashboards = url(&server, "dashboards");
+    avouch(&["status", "--database-url", &dashboards], &[]).await.succeeds();
+    avouch(&["dead", "--database-url", &dashboards], &[]).await.succeeds();
+    for command in [["pause", "topic", "orders.created"], ["resume", "topic", "orders.created"]] {
+        avouch(&[&command[..], &["--config", file.path()]].concat(), &[]).await.succeeds();
+    }
+    assert!(!running.log().contains("ermission"), "{}", running.log());
 }

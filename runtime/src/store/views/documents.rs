@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
-use time::serde::rfc3339;
 use utoipa::ToSchema;
 use uuid::Uuid;
+
+use super::utc as rfc3339;
 
 /// A message, without its payload.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]

@@ -5,7 +5,11 @@ with message as materialized (
 ), happened (at, subject, what, consumer, actor, detail, place) as (
   select m.created_at, 'message', 'inserted', null::int, null::text, jsonb_build_object('topic', m.topic), 0::bigint from message m
   union all
-  select m.released_at, 'message', 'released', null, null, '{}', 0 from message m where m.released_at is not null
+  -- A resend sets released_at too, and is an event.
+  select m.released_at, 'message', 'released', null, null, '{}', 0
+  from message m
+  where m.released_at is not null and not exists (
+    select from avouch.event e where e.subject = $1 and e.what = 'ready' and e.detail ->> 'from' = 'dead' and e.at >= m.released_at)
   union all
   -- Later sendings are events; this is the first, or the only one.
   select m.sent_at, 'message', 'sent', null, null,

@@ -1,0 +1,130 @@
+//! Many at once: what a dry run tells, when a person must say yes, and how far it has come.
+
+use std::collections::HashSet;
+use std::io::{BufRead, IsTerminal, Write};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::tell::usage;
+use crate::store::Error;
+
+/// With what care something is done.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Care {
+    /// Change nothing: say how many there are, and show some
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Do not ask, however many there are
+    #[arg(long, short)]
+    yes: bool,
+    /// Why, for the audit
+    #[arg(long)]
+    reason: Option<String>,
+}
+
+/// So many are done by one statement, and shown by one step of a bar.
+const BATCH: usize = 500;
+/// More than this are not done without a person's yes.
+const UNASKED_MAX: usize = 100;
+/// So many are shown by a dry run.
+pub const EXAMPLES: usize = 5;
+
+/// What a dry run tells programs.
+#[derive(Debug, Serialize)]
+pub struct Plan<'a, T> {
+    /// What would be done.
+    pub action: &'a str,
+    /// True.
+    pub dry_run: bool,
+    /// With how many.
+    pub count: usize,
+    /// Some of them.
+    pub examples: Vec<T>,
+}
+
+/// What became of them, for programs.
+#[derive(Debug, Serialize)]
+pub struct Outcome<'a> {
+    /// What was done.
+    pub action: &'a str,
+    /// False.
+    pub dry_run: bool,
+    /// How many it was asked for.
+    pub count: usize,
+    /// With how many it was done.
+    pub done: usize,
+    /// The others.
+    pub not_done: Vec<Uuid>,
+}
+
+impl Care {
+    /// In their words.
+    pub fn why(&self) -> Option<&str> {
+        self.reason.as_deref()
+    }
+
+    /// Whether so many may be touched. Asks in a terminal; elsewhere it must have been said before.
+    pub fn allows(&self, count: usize, what: &str) -> anyhow::Result<bool> {
+        if self.yes || count <= UNASKED_MAX {
+            return Ok(true);
+        }
+        if !(std::io::stdin().is_terminal() && std::io::stderr().is_terminal()) {
+            return usage(format!(
+                "{count} {what}: more than {UNASKED_MAX} need --yes where nobody can be asked; --dry-run shows some of them"
+            ));
+        }
+        eprint!("{count} {what}. Go on? [y/N] ");
+        std::io::stderr().flush()?;
+        let mut answer = String::new();
+        std::io::stdin().lock().read_line(&mut answer)?;
+        Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+    }
+}
+
+/// Does it a batch at a time; a bar shows how far it is. What one batch did stays done if a later one fails.
+pub async fn each<'a>(
+    action: &'a str,
+    ids: &[Uuid],
+    act: impl AsyncFn(&[Uuid]) -> Result<Vec<Uuid>, Error>,
+) -> anyhow::Result<Outcome<'a>> {
+    let bar = bar(ids.len());
+    let mut done = HashSet::with_capacity(ids.len());
+    for batch in ids.chunks(BATCH) {
+        let touched = act(batch).await.with_context(|| {
+            format!("{action}: {} of {} are done, and the others are not: repeat it for those", done.len(), ids.len())
+        })?;
+        done.extend(touched);
+        bar.inc(batch.len() as u64);
+    }
+    bar.finish_and_clear();
+    let not_done: Vec<Uuid> = ids.iter().filter(|id| !done.contains(*id)).copied().collect();
+    Ok(Outcome { action, dry_run: false, count: ids.len(), done: done.len(), not_done })
+}
+
+/// The end of what was not allowed.
+pub fn nothing_done() -> anyhow::Result<ExitCode> {
+    eprintln!("nothing done");
+    Ok(ExitCode::FAILURE)
+}
+
+/// On standard error, in a terminal, if it takes more than a moment.
+fn bar(count: usize) -> ProgressBar {
+    if count <= BATCH {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("{bar:40} {human_pos} of {human_len}, {eta} left");
+    ProgressBar::new(count as u64).with_style(style.expect("the template is right"))
+}
+
+/// Something that takes an unknown time; tells nothing where there is no terminal.
+pub fn spinner() -> ProgressBar {
+    let spinner = ProgressBar::new_spinner();
+    spinner.enable_steady_tick(Duration::from_millis(200));
+    spinner
+}
