@@ -108,14 +108,14 @@
   function draw() {
     if (typeof uPlot === 'undefined') return;
     for (const figure of document.querySelectorAll('[data-chart]')) {
-      const { names, times, lines } = JSON.parse(figure.dataset.chart);
+      const { names, colours, times, lines } = JSON.parse(figure.dataset.chart);
       const known = plots.get(figure);
       if (known && known.names === names.join()) known.plot.setData([times, ...lines]);
-      else plots.set(figure, { names: names.join(), plot: plotted(figure, names, [times, ...lines]) });
+      else plots.set(figure, { names: names.join(), plot: plotted(figure, names, colours, [times, ...lines]) });
     }
   }
 
-  function plotted(figure, names, data) {
+  function plotted(figure, names, colours, data) {
     const place = figure.querySelector('.plot');
     const label = place.querySelector('svg')?.getAttribute('aria-label');
     const style = getComputedStyle(figure);
@@ -123,6 +123,7 @@
     const values = [...figure.querySelectorAll('.legend b')];
     const axis = { stroke: colour('--muted'), grid: { stroke: colour('--line'), width: 1 }, ticks: { stroke: colour('--line'), width: 1 } };
     const seconds = Number(figure.dataset.minutes) * 60;
+    const hour = new Intl.DateTimeFormat('sv-SE', { hour: '2-digit', minute: '2-digit' });
     const short = new Intl.NumberFormat('en', { notation: 'compact', maximumFractionDigits: 1 });
     place.replaceChildren();
     place.setAttribute('role', 'img');
@@ -137,8 +138,11 @@
         x: { range: () => [Date.now() / 1000 - seconds, Date.now() / 1000] },
         y: { range: (_, __, most) => [0, Math.max(most * 1.05, 1)] },
       },
-      series: [{}, ...names.map((name, i) => ({ label: name, stroke: colour(`--s${i}`), width: 1.5, points: { show: false } }))],
-      axes: [axis, { ...axis, size: 48, values: (_, ticks) => ticks.map((tick) => short.format(tick)) }],
+      series: [{}, ...names.map((name, i) => ({ label: name, stroke: colour(`--s${colours[i]}`), width: 1.5, points: { show: false } }))],
+      axes: [
+        { ...axis, size: 32, values: (_, ticks) => ticks.map((tick) => hour.format(tick * 1000)) },
+        { ...axis, size: 48, values: (_, ticks) => ticks.map((tick) => short.format(tick)) },
+      ],
       hooks: {
         setCursor: [({ cursor, data: shown }) => {
           before ??= values.map((value) => value.textContent);

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::figures::{rate, span};
+use super::figures::{capital, rate, span};
 use super::visit::Visit;
 use super::words::Words;
 use crate::store::views::Sample;
@@ -55,8 +55,15 @@ enum Unit {
     Seconds,
 }
 
-/// One line: its name, and its value in a sample.
-type Line = (&'static str, fn(&Sample) -> f64);
+/// One line: its name, its colour by its number in the style sheet, its value in a sample.
+struct Line {
+    name: &'static str,
+    colour: u8,
+    value: fn(&Sample) -> f64,
+}
+
+/// What went wrong has a colour of its own.
+const BAD: u8 = 3;
 
 struct Chart {
     name: &'static str,
@@ -94,47 +101,47 @@ fn all(w: &'static Words) -> [Chart; 3] {
             name: w.rates,
             unit: Unit::PerSecond,
             lines: vec![
-                line(w.inserted, |s| s.inserted_per_s),
-                line(w.state_sent, |s| s.sent_per_s),
-                line(w.receipts, |s| s.received_per_s),
+                line(w.inserted, 0, |s| s.inserted_per_s),
+                line(w.state_sent, 1, |s| s.sent_per_s),
+                line(w.receipts, 2, |s| s.received_per_s),
             ],
         },
         Chart {
             name: w.backlog,
             unit: Unit::Messages,
             lines: vec![
-                line(w.state_ready, |s| f64::from(s.ready)),
-                line(w.waiting_for_receipts, |s| f64::from(s.waiting)),
-                line(w.state_dead, |s| f64::from(s.dead)),
+                line(w.state_ready, 0, |s| f64::from(s.ready)),
+                line(w.waiting_for_receipts, 1, |s| f64::from(s.waiting)),
+                line(w.state_dead, BAD, |s| f64::from(s.dead)),
             ],
         },
-        Chart { name: w.oldest_unsent, unit: Unit::Seconds, lines: vec![line(w.age, |s| s.oldest_s.unwrap_or(0.0))] },
+        Chart { name: w.oldest_unsent, unit: Unit::Seconds, lines: vec![line(w.age, 1, |s| s.oldest_s.unwrap_or(0.0))] },
     ]
 }
 
-fn line(name: &'static str, value: fn(&Sample) -> f64) -> Line {
-    (name, value)
+fn line(name: &'static str, colour: u8, value: fn(&Sample) -> f64) -> Line {
+    Line { name, colour, value }
 }
 
 fn figure(visit: &Visit, window: Window, chart: &Chart, samples: &[Sample]) -> Markup {
-    let values = |line: &Line| samples.iter().map(line.1).collect::<Vec<_>>();
+    let values = |line: &Line| samples.iter().map(line.value).collect::<Vec<_>>();
     let most = chart.lines.iter().flat_map(values).fold(0.0, f64::max);
     html! {
         figure data-chart=(points(chart, samples)) data-unit=(unit(visit.w, chart.unit)) data-minutes=(window.minutes()) {
             figcaption {
                 strong { (chart.name) }
                 ul.legend {
-                    @for (i, line) in chart.lines.iter().enumerate() {
-                        @let last = samples.last().map_or(0.0, line.1);
-                        li { span class={ "key s" (i) } aria-hidden="true" {} (line.0) " " b { (written(visit.w, chart.unit, last)) } }
+                    @for line in &chart.lines {
+                        @let last = samples.last().map_or(0.0, line.value);
+                        li { span class={ "key s" (line.colour) } aria-hidden="true" {} (capital(line.name)) " " b { (written(visit.w, chart.unit, last)) } }
                     }
                 }
             }
             div.plot data-keep="" {
                 svg viewBox=(format!("0 0 {WIDTH} {HEIGHT}")) preserveAspectRatio="none" role="img"
                     aria-label={ (chart.name) ": " (visit.w.at_most) " " (written(visit.w, chart.unit, most)) } {
-                    @for (i, line) in chart.lines.iter().enumerate() {
-                        polyline class={ "line s" (i) } points=(drawn(visit, window, samples, line, most)) {}
+                    @for line in &chart.lines {
+                        polyline class={ "line s" (line.colour) } points=(drawn(visit, window, samples, line, most)) {}
                     }
                 }
             }
@@ -146,27 +153,28 @@ fn drawn(visit: &Visit, window: Window, samples: &[Sample], line: &Line, most: f
     let (end, length) = (visit.now.unix_timestamp() as f64, f64::from(window.minutes()) * 60.0);
     let point = |sample: &Sample| {
         let x = (1.0 - (end - sample.at.unix_timestamp() as f64) / length).clamp(0.0, 1.0) * WIDTH;
-        let y = HEIGHT - line.1(sample) / most.max(1.0) * (HEIGHT - 4.0) - 2.0;
+        let y = HEIGHT - (line.value)(sample) / most.max(1.0) * (HEIGHT - 4.0) - 2.0;
         format!("{x:.1},{y:.1}")
     };
     samples.iter().map(point).collect::<Vec<_>>().join(" ")
 }
 
-/// For the script: names, times, then the values of each line.
+/// For the script: names, colours, times, then the values of each line.
 fn points(chart: &Chart, samples: &[Sample]) -> String {
-    let names: Vec<_> = chart.lines.iter().map(|line| line.0).collect();
+    let names: Vec<_> = chart.lines.iter().map(|line| line.name).collect();
+    let colours: Vec<_> = chart.lines.iter().map(|line| line.colour).collect();
     let times: Vec<_> = samples.iter().map(|sample| sample.at.unix_timestamp()).collect();
     let short = |value: f64| (value * 100.0).round() / 100.0;
     let lines: Vec<Vec<_>> =
-        chart.lines.iter().map(|line| samples.iter().map(|sample| short(line.1(sample))).collect()).collect();
-    serde_json::json!({"names": names, "times": times, "lines": lines}).to_string()
+        chart.lines.iter().map(|line| samples.iter().map(|sample| short((line.value)(sample))).collect()).collect();
+    serde_json::json!({"names": names, "colours": colours, "times": times, "lines": lines}).to_string()
 }
 
-fn unit(w: &'static Words, unit: Unit) -> &'static str {
+fn unit(w: &Words, unit: Unit) -> String {
     match unit {
-        Unit::PerSecond => w.per_s,
-        Unit::Messages => "",
-        Unit::Seconds => w.unit_s,
+        Unit::PerSecond => w.per_s.to_owned(),
+        Unit::Messages => String::new(),
+        Unit::Seconds => format!(" {}", w.unit_s),
     }
 }
 

@@ -56,6 +56,12 @@ pub fn span(w: &Words, seconds: f64) -> String {
     parts.join(" ")
 }
 
+/// A word as it begins a line.
+pub fn capital(word: &str) -> String {
+    let mut letters = word.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}
+
 /// A size: `1.5 MB`.
 pub fn bytes(n: i64) -> String {
     let size = n as f64;
@@ -121,6 +127,7 @@ mod tests {
     fn rates_and_sizes_are_short() {
         assert_eq!([rate(0.01), rate(3.25), rate(1234.5), rate(f64::NAN)], ["0", "3.2", "1234", "0"]);
         assert_eq!(rate(20_500.0), "20.5k");
+        assert_eq!([capital("in doubt"), capital("存疑"), capital("")], ["In doubt", "存疑", ""]);
         assert_eq!([bytes(999), bytes(1500), bytes(1 << 20)], ["999 B", "1.5 kB", "1.0 MB"]);
     }
 

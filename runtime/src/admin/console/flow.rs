@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::figures::{count, rate, span};
+use super::figures::{capital, count, rate, span};
 use super::visit::Visit;
 use super::words::Words;
 use crate::store::views::Status;
@@ -120,7 +120,7 @@ fn drawn(station: &Station, layout: Layout) -> Markup {
     html! {
         g class={ "station " (station.kind) } {
             rect x=(x) y=(y) width=(WIDTH) height=(HEIGHT) rx="8" {}
-            text.name x=(middle) y=(y + 22) { (station.name) " " }
+            text.name x=(middle) y=(y + 22) { (capital(station.name)) " " }
             text.figure x=(middle) y=(y + 52) { (station.figure) " " }
             text.more x=(middle) y=(y + 73) { (station.more) }
         }
