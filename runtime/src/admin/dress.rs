@@ -14,10 +14,10 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{Html, IntoResponse, Response};
 use futures_util::FutureExt as _;
 
-use super::problem::Problem;
-use super::state::{Peer, State};
 use super::console::{self, Visit};
 use super::login;
+use super::problem::Problem;
+use super::state::{Peer, State};
 
 /// Bodies are ids and reasons; routes that take more say so.
 const BODY_BYTES_MAX: usize = 64 << 10;
@@ -35,7 +35,8 @@ pub fn dressed(router: Router, state: State) -> Router {
 async fn enter(extract::State(state): extract::State<State>, mut request: Request, next: Next) -> Response {
     request.extensions_mut().insert(state.clone());
     let path = request.uri().path().to_owned();
-    let visit = wants_page(&request).then(|| Visit::of(&state, request.method(), request.uri(), request.headers(), None));
+    let visit =
+        wants_page(&request).then(|| Visit::of(&state, request.method(), request.uri(), request.headers(), None));
     let answer = AssertUnwindSafe(answer(&state, request, next)).catch_unwind().await;
     let mut response = match answer {
         Ok(answer) => answer.unwrap_or_else(IntoResponse::into_response),

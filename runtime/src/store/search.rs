@@ -1,8 +1,8 @@
 //! Finding messages: which index answers a question, how far one answer looks, and where the next one goes on.
 
 use serde::{Deserialize, Serialize};
-use time::{Duration, OffsetDateTime};
 use time::serde::rfc3339;
+use time::{Duration, OffsetDateTime};
 use tokio_postgres::Row;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;

@@ -45,7 +45,8 @@ impl<'a> Person<'a> {
 
     /// The page that a form leads to; it must be done.
     async fn does(&self, path: &str, form: &str) -> String {
-        let place = self.send(path, form).await.unwrap_or_else(|shown| panic!("{path}: {} {}", shown.status, shown.text));
+        let place =
+            self.send(path, form).await.unwrap_or_else(|shown| panic!("{path}: {} {}", shown.status, shown.text));
         self.look(&place).await.text
     }
 }
@@ -89,9 +90,13 @@ async fn language_that_was_chosen_is_kept_and_leads_back() {
     let served = Served::new().await;
     let request = served.form("/language", "language=zh-CN&next=%2Flogin");
     let response = send(request).await;
-    assert_eq!((response.status().as_u16(), &response.headers()[LOCATION]), (303, &"/login".parse().expect("is a value")));
+    assert_eq!(
+        (response.status().as_u16(), &response.headers()[LOCATION]),
+        (303, &"/login".parse().expect("is a value"))
+    );
     let cookie = cookie_of(&response, "avouch_language").expect("it is kept");
-    let login = send(served.ask(Method::GET, "/login").header(COOKIE, cookie)).await.text().await.expect("it is a page");
+    let login =
+        send(served.ask(Method::GET, "/login").header(COOKIE, cookie)).await.text().await.expect("it is a page");
     assert!(login.contains("<html lang=\"zh-CN\">") && login.contains("登录"), "{login}");
     let away = send(served.form("/language", "language=en&next=%2F%2Fevil.example")).await;
     assert_eq!(away.headers()[LOCATION], "/");
@@ -113,7 +118,8 @@ async fn message_is_found_by_key_or_id_and_its_page_tells_what_happened() {
     let by_id = served.ask(Method::GET, &format!("/messages?id={id}")).header(COOKIE, &person.cookie);
     assert_eq!(send(by_id).await.headers()[LOCATION].to_str().ok(), Some(format!("/messages/{id}").as_str()));
     let page = person.look(&format!("/messages/{id}")).await.text;
-    for part in ["inserted", "billing", "4bf92f3577b34da6a3ce929d0e0e4736", "\n  &quot;total&quot;: [\n    1.10\n  ]\n"] {
+    for part in ["inserted", "billing", "4bf92f3577b34da6a3ce929d0e0e4736", "\n  &quot;total&quot;: [\n    1.10\n  ]\n"]
+    {
         assert!(page.contains(part), "{part}: {page}");
     }
     assert!(!page.contains("<form method=\"post\" action=\"/messages"), "a viewer is offered nothing to do");
@@ -126,7 +132,8 @@ async fn message_is_found_by_key_or_id_and_its_page_tells_what_happened() {
 #[tokio::test]
 async fn payload_is_hidden_on_pages_from_roles_that_may_not_see_it() {
     let served = Served::with("payloads = \"admin\"").await;
-    let id = id_of(&served, "insert into avouch.outbox (topic, payload) values ('orders', 'card 4111') returning id").await;
+    let id =
+        id_of(&served, "insert into avouch.outbox (topic, payload) values ('orders', 'card 4111') returning id").await;
     for (role, sees) in [("operate", false), ("admin", true)] {
         let page = Person::new(&served, role).await.look(&format!("/messages/{id}")).await.text;
         assert_eq!(page.contains("card 4111"), sees, "{role}: {page}");
@@ -144,7 +151,8 @@ async fn group_is_sent_again_from_the_page_that_counted_it() {
     let asked = person.look(&place.replace("&amp;", "&")).await.text;
     assert!(asked.contains("name=\"confirm\" value=\"2\"") && asked.contains("Send 2 again"), "{asked}");
     let group = "consumer=-&topic=orders&failure=no+order+%3F";
-    let other = person.send("/dead/resend", &format!("{group}&confirm=3&why=")).await.expect_err("it is another number");
+    let other =
+        person.send("/dead/resend", &format!("{group}&confirm=3&why=")).await.expect_err("it is another number");
     assert_eq!((other.status, served.ground.count("dead").await), (409, 2));
     let done = person.does("/dead/resend", &format!("{group}&confirm=2&why=the+shop+is+back")).await;
     assert!(done.contains("2 of 2: sent again."), "{done}");
@@ -167,7 +175,12 @@ async fn what_cannot_be_undone_is_not_done_without_a_reason() {
         ("/plugins/fingerprint/remove".to_owned(), "why="),
     ] {
         let refused = person.send(&path, form).await.expect_err("it says no why");
-        assert!(refused.status == 422 && refused.text.contains("reason"), "{path}: {} {}", refused.status, refused.text);
+        assert!(
+            refused.status == 422 && refused.text.contains("reason"),
+            "{path}: {} {}",
+            refused.status,
+            refused.text
+        );
     }
     assert_eq!(served.ground.count("dead").await, 2);
     let done = person.does(&format!("/messages/{id}/discard"), "why=never+ordered").await;
@@ -184,7 +197,10 @@ async fn transaction_in_doubt_is_settled_once_and_the_loser_is_told() {
     let id = id_of(&served, sql).await;
     let person = Person::new(&served, "operate").await;
     let list = person.look("/transactions").await.text;
-    assert!(list.contains(&format!("/transactions/{id}")) && list.contains("the bank &lt;i&gt;said&lt;/i&gt; nothing"), "{list}");
+    assert!(
+        list.contains(&format!("/transactions/{id}")) && list.contains("the bank &lt;i&gt;said&lt;/i&gt; nothing"),
+        "{list}"
+    );
     let done = person.does(&format!("/transactions/{id}/commit"), "why=the+bank+has+it").await;
     assert!(done.contains("committed.") && done.contains("the bank has it") && !done.contains("/rollback"), "{done}");
     let late = person.does(&format!("/transactions/{id}/rollback"), "why=or+not").await;
@@ -195,7 +211,9 @@ async fn transaction_in_doubt_is_settled_once_and_the_loser_is_told() {
 async fn transaction_shows_its_messages_while_it_holds_them_and_afterwards() {
     let served = Served::new().await;
     let tx = id_of(&served, "select avouch.prepare('pay', '1 hour')").await;
-    let insert = format!("insert into avouch.outbox (tx_id, topic, key, payload) values ('{tx}', 'paid', 'p1', 'x') returning id");
+    let insert = format!(
+        "insert into avouch.outbox (tx_id, topic, key, payload) values ('{tx}', 'paid', 'p1', 'x') returning id"
+    );
     let id = id_of(&served, &insert).await;
     let person = Person::new(&served, "view").await;
     let page = async || person.look(&format!("/transactions/{tx}")).await.text;
@@ -253,7 +271,10 @@ async fn plugin_is_deployed_by_a_form_and_its_earlier_version_answers_again() {
         part("name=\"settings\"", settings.as_bytes());
         part("name=\"why\"", b"release 1");
         body.extend_from_slice(b"--XX--\r\n");
-        let request = served.ask(Method::POST, "/plugins").header("origin", served.origin()).header("sec-fetch-site", "same-origin");
+        let request = served
+            .ask(Method::POST, "/plugins")
+            .header("origin", served.origin())
+            .header("sec-fetch-site", "same-origin");
         let request = request.header(CONTENT_TYPE, "multipart/form-data; boundary=XX").header(ACCEPT, "text/html");
         request.header(COOKIE, &person.cookie).body(body)
     };

@@ -123,37 +123,67 @@ pub async fn language(extract::State(state): extract::State<State>, Form(chosen)
     response
 }
 
-pub async fn resend(operator: Operator, state: extract::State<State>, Path(id): Path<Uuid>, Form(form): Form<Only>) -> Act {
+pub async fn resend(
+    operator: Operator,
+    state: extract::State<State>,
+    Path(id): Path<Uuid>,
+    Form(form): Form<Only>,
+) -> Act {
     let which = Which { ids: vec![id], reason: reason(form.why), ..Which::default() };
     let outcome = resend_messages(operator, state, Body(which)).await?.0;
     Ok(told(&format!("/messages/{id}"), notice(Deed::Resend, &outcome, 1)))
 }
 
-pub async fn discard(operator: Operator, state: extract::State<State>, Path(id): Path<Uuid>, Form(form): Form<Only>) -> Act {
+pub async fn discard(
+    operator: Operator,
+    state: extract::State<State>,
+    Path(id): Path<Uuid>,
+    Form(form): Form<Only>,
+) -> Act {
     let which = Which { ids: vec![id], reason: required(form.why)?, ..Which::default() };
     let outcome = discard_messages(operator, state, Body(which)).await?.0;
     Ok(told(&format!("/messages/{id}"), notice(Deed::Discard, &outcome, 1)))
 }
 
-pub async fn replay(operator: Operator, state: extract::State<State>, Path(id): Path<Uuid>, Form(form): Form<Replay>) -> Act {
+pub async fn replay(
+    operator: Operator,
+    state: extract::State<State>,
+    Path(id): Path<Uuid>,
+    Form(form): Form<Replay>,
+) -> Act {
     let again = Again { ids: vec![id], forget: form.forget.is_some(), reason: reason(form.why), ..Again::default() };
     let outcome = replay_messages(operator, state, Path(form.consumer.trim().to_owned()), Body(again)).await?.0;
     Ok(told(&format!("/messages/{id}"), notice(Deed::Replay, &outcome, 1)))
 }
 
-pub async fn commit(operator: Operator, state: extract::State<State>, Path(id): Path<Uuid>, Form(form): Form<Only>) -> Act {
+pub async fn commit(
+    operator: Operator,
+    state: extract::State<State>,
+    Path(id): Path<Uuid>,
+    Form(form): Form<Only>,
+) -> Act {
     let reason = Reason { reason: required(form.why)? };
     let done = unless_lost(transactions::commit_transaction(operator, state, Path(id), Body(reason)).await)?;
     Ok(told(&format!("/transactions/{id}"), Notice::one(Deed::Commit, done.into())))
 }
 
-pub async fn roll_back(operator: Operator, state: extract::State<State>, Path(id): Path<Uuid>, Form(form): Form<Only>) -> Act {
+pub async fn roll_back(
+    operator: Operator,
+    state: extract::State<State>,
+    Path(id): Path<Uuid>,
+    Form(form): Form<Only>,
+) -> Act {
     let reason = Reason { reason: required(form.why)? };
     let done = unless_lost(transactions::roll_back_transaction(operator, state, Path(id), Body(reason)).await)?;
     Ok(told(&format!("/transactions/{id}"), Notice::one(Deed::RollBack, done.into())))
 }
 
-pub async fn recheck(operator: Operator, state: extract::State<State>, Path(id): Path<Uuid>, Form(form): Form<Only>) -> Act {
+pub async fn recheck(
+    operator: Operator,
+    state: extract::State<State>,
+    Path(id): Path<Uuid>,
+    Form(form): Form<Only>,
+) -> Act {
     let reason = Reason { reason: required(form.why)? };
     let done = unless_lost(transactions::recheck_transaction(operator, state, Path(id), Body(reason)).await)?;
     Ok(told(&format!("/transactions/{id}"), Notice::one(Deed::Recheck, done.into())))

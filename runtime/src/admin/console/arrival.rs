@@ -54,8 +54,8 @@ fn read(method: &Method, uri: &Uri) -> (String, Option<Notice>) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::notice::Deed;
     use super::super::looks::with_notice;
+    use super::super::notice::Deed;
     use super::*;
 
     #[test]

@@ -13,17 +13,22 @@ use crate::store::views::Audited;
 pub fn audit(visit: &Visit, done: &[Audited], rows_max: usize) -> Markup {
     let w = visit.w;
     let rows = html! { @for one in done { (row(visit, one)) } };
-    page(visit, Here::Audit, w.audit, &html! {
-        (heading(&html! { (w.audit) }, &html! {}))
-        @if done.is_empty() {
-            (empty(w.no_audit, &html! { (w.no_audit_do) }))
-        } @else {
-            (table(w.audit, &[w.when, w.who, w.action, w.subject, w.detail, w.why], &rows))
-        }
-        @if let Some(last) = done.last().filter(|_| done.len() == rows_max) {
-            p.more { a.button rel="next" href={ "/audit?before=" (last.id) } { (w.older) } }
-        }
-    })
+    page(
+        visit,
+        Here::Audit,
+        w.audit,
+        &html! {
+            (heading(&html! { (w.audit) }, &html! {}))
+            @if done.is_empty() {
+                (empty(w.no_audit, &html! { (w.no_audit_do) }))
+            } @else {
+                (table(w.audit, &[w.when, w.who, w.action, w.subject, w.detail, w.why], &rows))
+            }
+            @if let Some(last) = done.last().filter(|_| done.len() == rows_max) {
+                p.more { a.button rel="next" href={ "/audit?before=" (last.id) } { (w.older) } }
+            }
+        },
+    )
 }
 
 fn row(visit: &Visit, one: &Audited) -> Markup {

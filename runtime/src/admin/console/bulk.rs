@@ -80,13 +80,21 @@ async fn page(visit: &Visit, state: &State, act: Act, group: &Group, count: &Out
     Ok(Html(dry_run(visit, act, group, count.matched, &examples).into_string()))
 }
 
-pub async fn resend(operator: Operator, state: extract::State<State>, Form(form): Form<Confirmed>) -> Result<Response, Problem> {
+pub async fn resend(
+    operator: Operator,
+    state: extract::State<State>,
+    Form(form): Form<Confirmed>,
+) -> Result<Response, Problem> {
     let which = Which { confirm: Some(form.confirm), reason: reason(form.why.clone()), ..which(&form.group()) };
     let outcome = resend_messages(operator, state, Body(which)).await?.0;
     Ok(told("/dead", acts::notice(Deed::Resend, &outcome, outcome.matched)))
 }
 
-pub async fn discard(operator: Operator, state: extract::State<State>, Form(form): Form<Confirmed>) -> Result<Response, Problem> {
+pub async fn discard(
+    operator: Operator,
+    state: extract::State<State>,
+    Form(form): Form<Confirmed>,
+) -> Result<Response, Problem> {
     let which = Which { confirm: Some(form.confirm), reason: required(form.why.clone())?, ..which(&form.group()) };
     let outcome = discard_messages(operator, state, Body(which)).await?.0;
     Ok(told("/dead", acts::notice(Deed::Discard, &outcome, outcome.matched)))

@@ -115,7 +115,11 @@ fn all(w: &'static Words) -> [Chart; 3] {
                 line(w.state_dead, BAD, |s| f64::from(s.dead)),
             ],
         },
-        Chart { name: w.oldest_unsent, unit: Unit::Seconds, lines: vec![line(w.age, 1, |s| s.oldest_s.unwrap_or(0.0))] },
+        Chart {
+            name: w.oldest_unsent,
+            unit: Unit::Seconds,
+            lines: vec![line(w.age, 1, |s| s.oldest_s.unwrap_or(0.0))],
+        },
     ]
 }
 

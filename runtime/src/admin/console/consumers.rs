@@ -15,16 +15,21 @@ use crate::store::views::{Consumer, InboxRecord};
 /// All of them.
 pub fn consumers(visit: &Visit, all: &[Consumer]) -> Markup {
     let w = visit.w;
-    page(visit, Here::Consumers, w.consumers, &html! {
-        (heading(&html! { (w.consumers) }, &html! {}))
-        @if all.is_empty() {
-            (empty(w.no_consumers, &told(w.no_consumers_do, &[html! { code { "[consumer.NAME]" } }])))
-        } @else {
-            (table(w.consumers, &[w.name, w.state, w.topics, w.unfinished, w.oldest, w.state_pending, w.state_dead, w.receipt], &html! {
-                @for c in all { (row(visit, c)) }
-            }))
-        }
-    })
+    page(
+        visit,
+        Here::Consumers,
+        w.consumers,
+        &html! {
+            (heading(&html! { (w.consumers) }, &html! {}))
+            @if all.is_empty() {
+                (empty(w.no_consumers, &told(w.no_consumers_do, &[html! { code { "[consumer.NAME]" } }])))
+            } @else {
+                (table(w.consumers, &[w.name, w.state, w.topics, w.unfinished, w.oldest, w.state_pending, w.state_dead, w.receipt], &html! {
+                    @for c in all { (row(visit, c)) }
+                }))
+            }
+        },
+    )
 }
 
 fn row(visit: &Visit, c: &Consumer) -> Markup {
@@ -67,29 +72,34 @@ fn receipt(visit: &Visit, c: &Consumer) -> Markup {
 /// One of them, with the records of what it has not finished.
 pub fn consumer(visit: &Visit, c: &Consumer, records: &[InboxRecord]) -> Markup {
     let w = visit.w;
-    page(visit, Here::Consumers, &format!("{} {}", w.consumer, c.name), &html! {
-        (heading(&html! { (w.consumer) " " (code(&c.name)) }, &sign(visit, c)))
-        div.deeds { (replay(visit, c)) @for deed in deeds(visit, c) { (folded(visit, &deed)) } }
-        dl.facts {
-            dt { (w.unfinished) } dd { a href=(address("/messages", &[("consumer", &c.name)])) { (count(c.unfinished)) } }
-            dt { (w.oldest) } dd { @if let Some(age) = c.oldest_s { (span(w, age)) } @else { (or_dash(None)) } }
-            dt { (w.state_pending) } dd { (count(c.pending)) }
-            dt { (w.state_dead) } dd { a href=(address("/messages", &[("state", "dead"), ("consumer", &c.name)])) { (count(c.dead)) } }
-            dt { (w.topics) } dd { (topics(c)) }
-            dt { (w.stream) } dd { (or_dash(c.stream.as_deref())) }
-            dt { (w.receipt) } dd { (receipt(visit, c)) }
-            dt { (w.lease) } dd { (span(w, f64::from(c.lease_ms) / 1000.0)) }
-            dt { (w.attempts) } dd { (told(w.at_most_so_many, &[html! { (c.attempts_max) }])) }
-        }
-        section aria-labelledby="records" {
-            h2 #records { (w.records) }
-            @if records.is_empty() { p.none { (w.no_records) } } @else {
-                (table(w.records, &[w.key, w.state, w.attempts, w.until_when, w.changed, w.reason, w.message, w.action], &html! {
-                    @for record in records { (record_row(visit, record)) }
-                }))
+    page(
+        visit,
+        Here::Consumers,
+        &format!("{} {}", w.consumer, c.name),
+        &html! {
+            (heading(&html! { (w.consumer) " " (code(&c.name)) }, &sign(visit, c)))
+            div.deeds { (replay(visit, c)) @for deed in deeds(visit, c) { (folded(visit, &deed)) } }
+            dl.facts {
+                dt { (w.unfinished) } dd { a href=(address("/messages", &[("consumer", &c.name)])) { (count(c.unfinished)) } }
+                dt { (w.oldest) } dd { @if let Some(age) = c.oldest_s { (span(w, age)) } @else { (or_dash(None)) } }
+                dt { (w.state_pending) } dd { (count(c.pending)) }
+                dt { (w.state_dead) } dd { a href=(address("/messages", &[("state", "dead"), ("consumer", &c.name)])) { (count(c.dead)) } }
+                dt { (w.topics) } dd { (topics(c)) }
+                dt { (w.stream) } dd { (or_dash(c.stream.as_deref())) }
+                dt { (w.receipt) } dd { (receipt(visit, c)) }
+                dt { (w.lease) } dd { (span(w, f64::from(c.lease_ms) / 1000.0)) }
+                dt { (w.attempts) } dd { (told(w.at_most_so_many, &[html! { (c.attempts_max) }])) }
             }
-        }
-    })
+            section aria-labelledby="records" {
+                h2 #records { (w.records) }
+                @if records.is_empty() { p.none { (w.no_records) } } @else {
+                    (table(w.records, &[w.key, w.state, w.attempts, w.until_when, w.changed, w.reason, w.message, w.action], &html! {
+                        @for record in records { (record_row(visit, record)) }
+                    }))
+                }
+            }
+        },
+    )
 }
 
 fn record_row(visit: &Visit, r: &InboxRecord) -> Markup {
@@ -123,10 +133,13 @@ fn record_deeds(visit: &Visit, r: &InboxRecord) -> Markup {
         why: Why::Required,
         fields: html! { (hidden("key", &r.key)) (hidden("outcome", outcome)) },
     };
-    all(visit, &[
-        deed(w.try_again, "retry", w.try_again_effect, Weight::Light),
-        deed(w.count_as_done, "done", w.count_as_done_effect, Weight::Heavy),
-    ])
+    all(
+        visit,
+        &[
+            deed(w.try_again, "retry", w.try_again_effect, Weight::Light),
+            deed(w.count_as_done, "done", w.count_as_done_effect, Weight::Heavy),
+        ],
+    )
 }
 
 fn deeds<'a>(visit: &'a Visit, c: &Consumer) -> Vec<Deed<'a>> {

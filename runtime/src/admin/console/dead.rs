@@ -74,17 +74,22 @@ impl Act {
 /// The groups.
 pub fn dead(visit: &Visit, groups: &[FailureGroup]) -> Markup {
     let w = visit.w;
-    page(visit, Here::Dead, w.dead, &html! {
-        (heading(&html! { (w.dead) }, &html! {}))
-        p.intro { (w.dead_intro) }
-        @if groups.is_empty() {
-            (empty(w.none_dead, &html! { (w.none_dead_do) }))
-        } @else {
-            (table(w.dead, &[w.failure, w.consumer, w.topic, w.messages, w.since, w.example, w.action], &html! {
-                @for group in groups { (row(visit, group)) }
-            }))
-        }
-    })
+    page(
+        visit,
+        Here::Dead,
+        w.dead,
+        &html! {
+            (heading(&html! { (w.dead) }, &html! {}))
+            p.intro { (w.dead_intro) }
+            @if groups.is_empty() {
+                (empty(w.none_dead, &html! { (w.none_dead_do) }))
+            } @else {
+                (table(w.dead, &[w.failure, w.consumer, w.topic, w.messages, w.since, w.example, w.action], &html! {
+                    @for group in groups { (row(visit, group)) }
+                }))
+            }
+        },
+    )
 }
 
 fn row(visit: &Visit, group: &FailureGroup) -> Markup {
@@ -123,34 +128,39 @@ pub fn dry_run(visit: &Visit, act: Act, group: &Group, count: &Outcome, examples
     };
     let all = html! { b { (number(messages)) } };
     let name = if act == Act::Resend { w.resend_so_many } else { w.discard_so_many }.replace("{0}", &number(messages));
-    page(visit, Here::Dead, title, &html! {
-        (heading(&html! { (title) }, &html! {}))
-        dl.facts {
-            dt { (w.failure) } dd { @match group.failure.as_deref() { None => (w.any), Some("") => (w.no_reason), Some(failure) => (shown(failure)) } }
-            dt { (w.consumer) } dd { @if group.consumer == "-" { (w.never_sent) } @else { (shown(&group.consumer)) } }
-            dt { (w.topic) } dd { (code(&group.topic)) }
-        }
-        @if messages == 0 {
-            (empty(w.group_gone, &html! { a href="/dead" { (w.back) } }))
-        } @else {
-            @if count.has_more { p.notice.warn { (w.group_more) } }
-            (open(visit, &Deed {
-                role: Role::Operate,
-                action: act.path().to_owned(),
-                name: &name,
-                effect: html! { (told(w.so_many_dead, &[all])) " " (effect) },
-                weight,
-                why,
-                fields: html! {
-                    @for (name, value) in group.fields() { (hidden(name, value)) }
-                    (hidden("confirm", &messages.to_string()))
-                },
-            }))
-            p { a href="/dead" { (w.back) } }
-            h2 { (w.examples) }
-            (message_table(visit, examples))
-        }
-    })
+    page(
+        visit,
+        Here::Dead,
+        title,
+        &html! {
+            (heading(&html! { (title) }, &html! {}))
+            dl.facts {
+                dt { (w.failure) } dd { @match group.failure.as_deref() { None => (w.any), Some("") => (w.no_reason), Some(failure) => (shown(failure)) } }
+                dt { (w.consumer) } dd { @if group.consumer == "-" { (w.never_sent) } @else { (shown(&group.consumer)) } }
+                dt { (w.topic) } dd { (code(&group.topic)) }
+            }
+            @if messages == 0 {
+                (empty(w.group_gone, &html! { a href="/dead" { (w.back) } }))
+            } @else {
+                @if count.has_more { p.notice.warn { (w.group_more) } }
+                (open(visit, &Deed {
+                    role: Role::Operate,
+                    action: act.path().to_owned(),
+                    name: &name,
+                    effect: html! { (told(w.so_many_dead, &[all])) " " (effect) },
+                    weight,
+                    why,
+                    fields: html! {
+                        @for (name, value) in group.fields() { (hidden(name, value)) }
+                        (hidden("confirm", &messages.to_string()))
+                    },
+                }))
+                p { a href="/dead" { (w.back) } }
+                h2 { (w.examples) }
+                (message_table(visit, examples))
+            }
+        },
+    )
 }
 
 #[cfg(test)]
@@ -166,6 +176,9 @@ mod tests {
         search.check().expect("can be searched for");
         let unexplained = Group { failure: Some(String::new()), ..Group::default() };
         assert_eq!(unexplained.search().failure.as_deref(), Some(""), "those without a reason, and no others");
-        assert_eq!(exact_address(Act::Resend.path(), &group.fields()), "/dead/resend?consumer=%2D&topic=a%2Eb&failure=x%20%26%20y");
+        assert_eq!(
+            exact_address(Act::Resend.path(), &group.fields()),
+            "/dead/resend?consumer=%2D&topic=a%2Eb&failure=x%20%26%20y"
+        );
     }
 }

@@ -22,30 +22,38 @@ pub struct Door<'a> {
 /// The login.
 pub fn login(visit: &Visit, door: Door<'_>) -> Markup {
     let w = visit.w;
-    bare(visit, w.log_in, &html! {
-        h1 { (w.log_in) }
-        @if let Some(why) = door.refused { p.notice.bad #refused role="alert" { (shown(why)) } }
-        form.login method="post" action="/login" {
-            label.field {
-                span { (w.token) }
-                input #token name="token" type="password" autocomplete="current-password" required autofocus placeholder="avouch_…"
-                    aria-invalid=[door.refused.map(|_| "true")] aria-describedby=[door.refused.map(|_| "refused")];
+    bare(
+        visit,
+        w.log_in,
+        &html! {
+            h1 { (w.log_in) }
+            @if let Some(why) = door.refused { p.notice.bad #refused role="alert" { (shown(why)) } }
+            form.login method="post" action="/login" {
+                label.field {
+                    span { (w.token) }
+                    input #token name="token" type="password" autocomplete="current-password" required autofocus placeholder="avouch_…"
+                        aria-invalid=[door.refused.map(|_| "true")] aria-describedby=[door.refused.map(|_| "refused")];
+                }
+                input name="next" type="hidden" value=(door.next);
+                button.primary { (w.log_in) }
+                @if door.has_issuer { a.button href=(address("/login/oidc", &[("next", door.next)])) { (w.log_in_oidc) } }
             }
-            input name="next" type="hidden" value=(door.next);
-            button.primary { (w.log_in) }
-            @if door.has_issuer { a.button href=(address("/login/oidc", &[("next", door.next)])) { (w.log_in_oidc) } }
-        }
-        p.about { (told(w.log_in_hint, &[html! { code { "avouch token create" } }])) }
-    })
+            p.about { (told(w.log_in_hint, &[html! { code { "avouch token create" } }])) }
+        },
+    )
 }
 
 /// The page that comes back from where people are known, and goes on by itself. A redirect would still count as coming from there, and not
 /// bring the cookie along; a page of ours does.
 pub fn arrived(visit: &Visit, next: &str) -> Markup {
-    bare(visit, visit.w.log_in, &html! {
-        meta http-equiv="refresh" content={ "0; url=" (next) };
-        p { a.button href=(next) { (visit.w.go_on) } }
-    })
+    bare(
+        visit,
+        visit.w.log_in,
+        &html! {
+            meta http-equiv="refresh" content={ "0; url=" (next) };
+            p { a.button href=(next) { (visit.w.go_on) } }
+        },
+    )
 }
 
 /// Why something was not done, in the look of the others.

@@ -88,7 +88,8 @@ pub fn moment(at: OffsetDateTime) -> Markup {
 /// How long ago, or in how long.
 fn age(visit: &Visit, at: OffsetDateTime) -> String {
     let seconds = (visit.now - at).as_seconds_f64();
-    let (sentence, seconds) = if seconds < -0.5 { (visit.w.in_time, -seconds) } else { (visit.w.ago, seconds.max(0.0)) };
+    let (sentence, seconds) =
+        if seconds < -0.5 { (visit.w.in_time, -seconds) } else { (visit.w.ago, seconds.max(0.0)) };
     sentence.replace("{0}", &span(visit.w, seconds))
 }
 

@@ -62,23 +62,26 @@ fn stations(w: &'static Words, s: &Status) -> [Station; 9] {
     let (sent, received) = (live().map(|i| i.sent_per_s).sum::<f64>(), live().map(|i| i.received_per_s).sum::<f64>());
     let a_second = |r: f64| format!("{}{}", rate(r), w.per_s);
     let oldest = s.oldest_unsent_s.map_or_else(String::new, |age| format!("{} {}", w.oldest, span(w, age)));
-    let station = |along, lane, kind, name, figure, href| Station {
-        along,
-        lane,
-        kind,
-        name,
-        figure,
-        more: String::new(),
-        href,
-    };
+    let station =
+        |along, lane, kind, name, figure, href| Station { along, lane, kind, name, figure, more: String::new(), href };
     let alarm = |n: i64, kind: &'static str| if n > 0 { kind } else { "calm" };
     [
         station(0, 0, "rate", w.inserted, a_second(inserted), None),
-        Station { more: oldest, ..station(1, 0, "count", w.state_ready, count(s.ready), Some("/messages?state=ready")) },
+        Station {
+            more: oldest,
+            ..station(1, 0, "count", w.state_ready, count(s.ready), Some("/messages?state=ready"))
+        },
         station(2, 0, "rate", w.state_sent, a_second(sent), None),
         station(3, 0, "count", w.waiting_for_receipts, count(s.waiting), Some("/messages?state=sent")),
         station(4, 0, "rate", w.state_consumed, a_second(received), Some("/messages?state=consumed")),
-        station(0, 1, alarm(s.in_doubt, "bad"), w.state_in_doubt, count(s.in_doubt), Some("/transactions?state=in_doubt")),
+        station(
+            0,
+            1,
+            alarm(s.in_doubt, "bad"),
+            w.state_in_doubt,
+            count(s.in_doubt),
+            Some("/transactions?state=in_doubt"),
+        ),
         station(1, 1, "calm", w.state_prepared, count(s.prepared), Some("/messages?state=prepared")),
         station(2, 1, "calm", w.delayed, count(s.delayed), Some("/messages?state=ready")),
         station(3, 1, alarm(s.dead, "bad"), w.state_dead, count(s.dead), Some("/dead")),

@@ -95,36 +95,46 @@ impl Here {
 /// A page of the console. Its body begins with its heading.
 pub fn page(visit: &Visit, here: Here, title: &str, body: &Markup) -> Markup {
     let w = visit.w;
-    document(visit, here, title, &html! {
-        a.skip href="#main" { (w.skip) }
-        header.top {
-            a.brand href="/" { (mark()) "Avouch" }
-            @if visit.reader.is_some() { (navigation(visit, here)) }
-            (reader(visit))
-        }
-        main #main tabindex="-1" {
-            @if let Some(notice) = visit.notice { (notice.shown(w)) }
-            (body)
-        }
-        footer {
-            span { "Avouch " (env!("CARGO_PKG_VERSION")) }
-            a href="/v1/openapi.json" { (w.api) }
-            (languages(visit))
-            button.plain type="button" data-keys hidden { kbd { "?" } " " (w.keys) }
-        }
-        (keys(w))
-    })
+    document(
+        visit,
+        here,
+        title,
+        &html! {
+            a.skip href="#main" { (w.skip) }
+            header.top {
+                a.brand href="/" { (mark()) "Avouch" }
+                @if visit.reader.is_some() { (navigation(visit, here)) }
+                (reader(visit))
+            }
+            main #main tabindex="-1" {
+                @if let Some(notice) = visit.notice { (notice.shown(w)) }
+                (body)
+            }
+            footer {
+                span { "Avouch " (env!("CARGO_PKG_VERSION")) }
+                a href="/v1/openapi.json" { (w.api) }
+                (languages(visit))
+                button.plain type="button" data-keys hidden { kbd { "?" } " " (w.keys) }
+            }
+            (keys(w))
+        },
+    )
 }
 
 /// The page before somebody is let in, and pages about faults there: the same look, and nothing to go to.
 pub fn bare(visit: &Visit, title: &str, body: &Markup) -> Markup {
-    document(visit, Here::Elsewhere, title, &html! {
-        main.bare #main tabindex="-1" {
-            p.brand { (mark()) "Avouch" }
-            (body)
-            (languages(visit))
-        }
-    })
+    document(
+        visit,
+        Here::Elsewhere,
+        title,
+        &html! {
+            main.bare #main tabindex="-1" {
+                p.brand { (mark()) "Avouch" }
+                (body)
+                (languages(visit))
+            }
+        },
+    )
 }
 
 fn document(visit: &Visit, here: Here, title: &str, body: &Markup) -> Markup {

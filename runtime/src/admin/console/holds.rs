@@ -15,15 +15,20 @@ use crate::store::views::Hold;
 /// The page.
 pub fn holds(visit: &Visit, holds: &[Hold]) -> Markup {
     let w = visit.w;
-    page(visit, Here::Holds, w.holds, &html! {
-        (heading(&html! { (w.holds) }, &pause(visit)))
-        p.intro { (w.holds_intro) }
-        @if holds.is_empty() {
-            (empty(w.no_holds, &html! { (w.no_holds_do) }))
-        } @else {
-            (table(w.holds, &[w.kind, w.name, w.why, w.since, w.action], &html! { @for hold in holds { (row(visit, hold)) } }))
-        }
-    })
+    page(
+        visit,
+        Here::Holds,
+        w.holds,
+        &html! {
+            (heading(&html! { (w.holds) }, &pause(visit)))
+            p.intro { (w.holds_intro) }
+            @if holds.is_empty() {
+                (empty(w.no_holds, &html! { (w.no_holds_do) }))
+            } @else {
+                (table(w.holds, &[w.kind, w.name, w.why, w.since, w.action], &html! { @for hold in holds { (row(visit, hold)) } }))
+            }
+        },
+    )
 }
 
 /// topic, key or consumer.
@@ -77,24 +82,27 @@ fn row(visit: &Visit, hold: &Hold) -> Markup {
 
 fn pause(visit: &Visit) -> Markup {
     let w = visit.w;
-    folded(visit, &Deed {
-        role: Role::Operate,
-        action: "/pause".to_owned(),
-        name: w.pause,
-        effect: html! { (w.pause_effect) },
-        weight: Weight::Light,
-        why: Why::Optional,
-        fields: html! {
-            label.field {
-                span { (w.kind) }
-                select name="kind" {
-                    option value="topic" { (w.topic) }
-                    option value="key" { (w.key) }
-                    option value="consumer" { (w.consumer) }
+    folded(
+        visit,
+        &Deed {
+            role: Role::Operate,
+            action: "/pause".to_owned(),
+            name: w.pause,
+            effect: html! { (w.pause_effect) },
+            weight: Weight::Light,
+            why: Why::Optional,
+            fields: html! {
+                label.field {
+                    span { (w.kind) }
+                    select name="kind" {
+                        option value="topic" { (w.topic) }
+                        option value="key" { (w.key) }
+                        option value="consumer" { (w.consumer) }
+                    }
                 }
-            }
-            label.field { span { (w.name) } input name="name" required maxlength="1024" autocomplete="off"; }
-            (hidden("next", "/holds"))
+                label.field { span { (w.name) } input name="name" required maxlength="1024" autocomplete="off"; }
+                (hidden("next", "/holds"))
+            },
         },
-    })
+    )
 }

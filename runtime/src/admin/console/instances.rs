@@ -15,10 +15,15 @@ use crate::store::views::Status;
 /// The page.
 pub fn instances(visit: &Visit, status: &Status) -> Markup {
     let w = visit.w;
-    page(visit, Here::Instances, w.instances, &html! {
-        (heading(&html! { (w.instances) }, &live_sign(visit)))
-        (live(visit, status))
-    })
+    page(
+        visit,
+        Here::Instances,
+        w.instances,
+        &html! {
+            (heading(&html! { (w.instances) }, &live_sign(visit)))
+            (live(visit, status))
+        },
+    )
 }
 
 /// What changes.

@@ -49,7 +49,12 @@ pub struct Place {
     before: Option<i64>,
 }
 
-pub async fn overview(visit: Visit, _: Viewer, extract::State(state): extract::State<State>, Query(span): Query<Span>) -> Page {
+pub async fn overview(
+    visit: Visit,
+    _: Viewer,
+    extract::State(state): extract::State<State>,
+    Query(span): Query<Span>,
+) -> Page {
     let window = Window::of(span.window.as_deref());
     let (status, samples) = (state.store.status().await?, state.store.samples(window.minutes()).await?);
     Ok(html(super::overview::overview(&visit, &status, window, &samples)))
@@ -59,7 +64,12 @@ pub async fn live(visit: Visit, _: Viewer, extract::State(state): extract::State
     Ok(html(super::overview::live(&visit, &latest(&state).await?)))
 }
 
-pub async fn charts(visit: Visit, _: Viewer, extract::State(state): extract::State<State>, Query(span): Query<Span>) -> Page {
+pub async fn charts(
+    visit: Visit,
+    _: Viewer,
+    extract::State(state): extract::State<State>,
+    Query(span): Query<Span>,
+) -> Page {
     let window = Window::of(span.window.as_deref());
     Ok(html(super::charts::charts(&visit, window, &state.store.samples(window.minutes()).await?)))
 }
@@ -96,7 +106,9 @@ pub async fn message(
     extract::State(state): extract::State<State>,
     Path(id): Path<Uuid>,
 ) -> Page {
-    let none = || Problem::not_found(format!("there is no message {id}"), "it was never inserted in this database, or is retired");
+    let none = || {
+        Problem::not_found(format!("there is no message {id}"), "it was never inserted in this database, or is retired")
+    };
     let message = state.store.message(id).await?.ok_or_else(none)?;
     let content = if state.config.payloads.are_shown_to(caller.role) {
         state.store.payload_shown(id, payload::BYTES_MAX).await?.map_or(Content::Gone, Content::Shown)

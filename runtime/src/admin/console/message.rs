@@ -17,20 +17,25 @@ use crate::store::views::{Event, Message, Waiting};
 pub fn message(visit: &Visit, m: &Message, events: &[Event], content: &Content) -> Markup {
     let w = visit.w;
     let title = format!("{} {}", w.message, m.id);
-    page(visit, Here::Messages, &title, &html! {
-        (heading(&html! { (w.message) " " code { (m.id.to_string()) } }, &state(visit, &m.state)))
-        @if let Some(held) = &m.held { p.notice.warn { (w.held) ": " (shown(held)) } }
-        (all(visit, &deeds(visit, m)))
-        div.columns {
-            div {
-                (facts(visit, m))
-                (consumers(visit, m))
-                (headers(visit, m.headers.as_ref()))
+    page(
+        visit,
+        Here::Messages,
+        &title,
+        &html! {
+            (heading(&html! { (w.message) " " code { (m.id.to_string()) } }, &state(visit, &m.state)))
+            @if let Some(held) = &m.held { p.notice.warn { (w.held) ": " (shown(held)) } }
+            (all(visit, &deeds(visit, m)))
+            div.columns {
+                div {
+                    (facts(visit, m))
+                    (consumers(visit, m))
+                    (headers(visit, m.headers.as_ref()))
+                }
+                (timeline(visit, events))
             }
-            (timeline(visit, events))
-        }
-        (payload(visit, content))
-    })
+            (payload(visit, content))
+        },
+    )
 }
 
 fn facts(visit: &Visit, m: &Message) -> Markup {

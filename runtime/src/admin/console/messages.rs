@@ -28,15 +28,20 @@ const STATES: [&str; 7] = ["prepared", "ready", "sent", "consumed", "dead", "dis
 /// The page.
 pub fn messages(visit: &Visit, wanted: &Wanted, consumers: &[String], outcome: &Outcome) -> Markup {
     let w = visit.w;
-    page(visit, Here::Messages, w.messages, &html! {
-        (heading(&html! { (w.messages) }, &html! {}))
-        (form(visit, wanted, consumers, outcome))
-        @match outcome {
-            Outcome::Unreadable(field) => p.notice.bad role="alert" { (complaint(visit, *field)) },
-            Outcome::Refused(why) => p.notice.bad role="alert" { (shown(why)) },
-            Outcome::Found(found) => (answer(visit, wanted, found)),
-        }
-    })
+    page(
+        visit,
+        Here::Messages,
+        w.messages,
+        &html! {
+            (heading(&html! { (w.messages) }, &html! {}))
+            (form(visit, wanted, consumers, outcome))
+            @match outcome {
+                Outcome::Unreadable(field) => p.notice.bad role="alert" { (complaint(visit, *field)) },
+                Outcome::Refused(why) => p.notice.bad role="alert" { (shown(why)) },
+                Outcome::Found(found) => (answer(visit, wanted, found)),
+            }
+        },
+    )
 }
 
 fn complaint(visit: &Visit, field: Unreadable) -> &'static str {

@@ -1,7 +1,7 @@
 //! The first page: how it goes now, troubles first, and how it went.
 
-use maud::{Markup, html};
 use ::time::Duration;
+use maud::{Markup, html};
 
 use super::charts::{Window, charts};
 use super::figures::{count, number, rate, span, time};
@@ -19,11 +19,16 @@ const RECENT: Duration = Duration::hours(24);
 
 /// The page.
 pub fn overview(visit: &Visit, status: &Status, window: Window, samples: &[Sample]) -> Markup {
-    page(visit, Here::Overview, visit.w.overview, &html! {
-        (heading(&html! { (visit.w.overview) }, &live_sign(visit)))
-        (live(visit, status))
-        (charts(visit, window, samples))
-    })
+    page(
+        visit,
+        Here::Overview,
+        visit.w.overview,
+        &html! {
+            (heading(&html! { (visit.w.overview) }, &live_sign(visit)))
+            (live(visit, status))
+            (charts(visit, window, samples))
+        },
+    )
 }
 
 /// Whether the page renews itself, which only a script can say.
@@ -75,7 +80,8 @@ fn all_troubles(visit: &Visit, s: &Status) -> Vec<(&'static str, Markup)> {
         }
     }
     for loss in s.losses.iter().filter(|loss| loss.shards_left > 0) {
-        let parts = [shown(&loss.stream), shown(&loss.reason), html! { (number(loss.requeued)) }, html! { (loss.shards_left) }];
+        let parts =
+            [shown(&loss.stream), shown(&loss.reason), html! { (number(loss.requeued)) }, html! { (loss.shards_left) }];
         all.push(("bad", told(w.trouble_loss, &parts)));
     }
     if let Some(oldest) = s.oldest_unsent_s.filter(|age| *age > OLD_S) {
@@ -84,7 +90,10 @@ fn all_troubles(visit: &Visit, s: &Status) -> Vec<(&'static str, Markup)> {
     }
     if s.in_doubt > 0 {
         let parts = [html! { b { (count(s.in_doubt)) } }];
-        all.push(("bad", html! { (told(w.trouble_in_doubt, &parts)) " " a href="/transactions?state=in_doubt" { (w.decide) } }));
+        all.push((
+            "bad",
+            html! { (told(w.trouble_in_doubt, &parts)) " " a href="/transactions?state=in_doubt" { (w.decide) } },
+        ));
     }
     if s.dead > 0 {
         let parts = [html! { b { (count(s.dead)) } }];
@@ -93,10 +102,13 @@ fn all_troubles(visit: &Visit, s: &Status) -> Vec<(&'static str, Markup)> {
     for hold in s.holds.iter().take(5) {
         let parts = [html! { (super::holds::kind(w, &hold.kind)) " " (shown(&hold.name)) }];
         let sentence = if hold.message_id.is_some() { w.trouble_parked } else { w.trouble_paused };
-        all.push(("warn", html! {
-            (told(sentence, &parts)) @if let Some(reason) = &hold.reason { ": " (shown(reason)) }
-            @if let Some(id) = hold.message_id { " " (message_link(id)) } @else { " " a href="/holds" { (w.look) } }
-        }));
+        all.push((
+            "warn",
+            html! {
+                (told(sentence, &parts)) @if let Some(reason) = &hold.reason { ": " (shown(reason)) }
+                @if let Some(id) = hold.message_id { " " (message_link(id)) } @else { " " a href="/holds" { (w.look) } }
+            },
+        ));
     }
     if s.holds.len() > 5 {
         all.push(("warn", html! { a href="/holds" { (told(w.more_holds, &[html! { (s.holds.len() - 5) }])) } }));
@@ -112,7 +124,10 @@ fn all_troubles(visit: &Visit, s: &Status) -> Vec<(&'static str, Markup)> {
 pub fn instances_table(visit: &Visit, instances: &[Instance]) -> Markup {
     let w = visit.w;
     if instances.is_empty() {
-        return super::signs::empty(w.no_instance, &html! { (told(w.no_instance_do, &[html! { code { "avouch run" } }])) });
+        return super::signs::empty(
+            w.no_instance,
+            &html! { (told(w.no_instance_do, &[html! { code { "avouch run" } }])) },
+        );
     }
     let columns = [w.name, w.version, w.lease, w.shards, w.state_sent, w.total, w.trouble];
     let rows = html! {

@@ -86,7 +86,8 @@ pub fn trace_id(headers: Option<&serde_json::Value>) -> Option<&str> {
     let parent = headers?.get("traceparent")?.as_str()?;
     let mut parts = parent.split('-');
     let (version, trace, span) = (parts.next()?, parts.next()?, parts.next()?);
-    let is_hex = |text: &str, digits| text.len() == digits && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    let is_hex =
+        |text: &str, digits| text.len() == digits && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
     let is_one = is_hex(version, 2) && is_hex(trace, 32) && is_hex(span, 16) && trace.bytes().any(|b| b != b'0');
     is_one.then_some(trace)
 }
@@ -161,7 +162,10 @@ fn hex(raw: &[u8]) -> String {
     let rows = raw[..raw.len().min(HEX_BYTES_MAX)].chunks(HEX_ROW).enumerate();
     let line = |(i, row): (usize, &[u8])| {
         let digits: Vec<_> = row.iter().map(|byte| format!("{byte:02x}")).collect();
-        let letters: String = row.iter().map(|byte| if byte.is_ascii_graphic() || *byte == b' ' { char::from(*byte) } else { '·' }).collect();
+        let letters: String = row
+            .iter()
+            .map(|byte| if byte.is_ascii_graphic() || *byte == b' ' { char::from(*byte) } else { '·' })
+            .collect();
         format!("{:08x}  {:<47}  {letters}", i * HEX_ROW, digits.join(" "))
     };
     rows.map(line).collect::<Vec<_>>().join("\n")
@@ -174,7 +178,19 @@ mod tests {
     #[test]
     fn json_gets_structure_and_nothing_else_changes() {
         let text = r#"{"a":[1e400,{"x":"\" : {,"},[ ],{}],"a":12345678901234567890.10}"#;
-        let lines = ["{", "  \"a\": [", "    1e400,", "    {", "      \"x\": \"\\\" : {,\"", "    },", "    [],", "    {}", "  ],", "  \"a\": 12345678901234567890.10", "}"];
+        let lines = [
+            "{",
+            "  \"a\": [",
+            "    1e400,",
+            "    {",
+            "      \"x\": \"\\\" : {,\"",
+            "    },",
+            "    [],",
+            "    {}",
+            "  ],",
+            "  \"a\": 12345678901234567890.10",
+            "}",
+        ];
         assert_eq!(pretty(text).as_deref(), Some(lines.join("\n").as_str()));
     }
 
@@ -199,7 +215,9 @@ mod tests {
         let of = |text: &str| trace_id(Some(&serde_json::json!({ "traceparent": text }))).map(str::to_owned);
         let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
         assert_eq!(of(&format!("00-{trace}-00f067aa0ba902b7-01")).as_deref(), Some(trace));
-        for wrong in ["", "00", "00-xyz-1-1", &format!("00-{}-00f067aa0ba902b7-01", "0".repeat(32)), &format!("00-{trace}")] {
+        for wrong in
+            ["", "00", "00-xyz-1-1", &format!("00-{}-00f067aa0ba902b7-01", "0".repeat(32)), &format!("00-{trace}")]
+        {
             assert_eq!(of(wrong), None, "{wrong}");
         }
     }

@@ -16,21 +16,26 @@ pub fn plugins(visit: &Visit, deployments: &[Deployment]) -> Markup {
     let w = visit.w;
     let mut current: Vec<_> = deployments.iter().filter(|d| d.is_current).collect();
     current.sort_by(|a, b| a.name.cmp(&b.name));
-    page(visit, Here::Plugins, w.plugins, &html! {
-        (heading(&html! { (w.plugins) }, &deploy(visit)))
-        @if current.is_empty() {
-            (empty(w.no_plugins, &told(w.no_plugins_do, &[html! { code { "avouch plugin new" } }, html! { code { "avouch plugin deploy" } }])))
-        } @else {
-            (table(w.plugins, &[w.name, w.version, w.plugin_version, w.grants, w.deployed, w.who], &html! {
-                @for d in current {
-                    tr data-open="" {
-                        th scope="row" data-label=(w.name) { a href={ "/plugins/" (segment(&d.name)) } { (shown(&d.name)) } }
-                        (version(visit, d))
+    page(
+        visit,
+        Here::Plugins,
+        w.plugins,
+        &html! {
+            (heading(&html! { (w.plugins) }, &deploy(visit)))
+            @if current.is_empty() {
+                (empty(w.no_plugins, &told(w.no_plugins_do, &[html! { code { "avouch plugin new" } }, html! { code { "avouch plugin deploy" } }])))
+            } @else {
+                (table(w.plugins, &[w.name, w.version, w.plugin_version, w.grants, w.deployed, w.who], &html! {
+                    @for d in current {
+                        tr data-open="" {
+                            th scope="row" data-label=(w.name) { a href={ "/plugins/" (segment(&d.name)) } { (shown(&d.name)) } }
+                            (version(visit, d))
+                        }
                     }
-                }
-            }))
-        }
-    })
+                }))
+            }
+        },
+    )
 }
 
 fn version(visit: &Visit, d: &Deployment) -> Markup {
@@ -58,17 +63,22 @@ fn grants(visit: &Visit, d: &Deployment) -> Markup {
 pub fn plugin(visit: &Visit, name: &str, deployments: &[Deployment], lines: &[PluginLine], rows_max: usize) -> Markup {
     let w = visit.w;
     let current = deployments.iter().find(|d| d.is_current);
-    page(visit, Here::Plugins, &format!("{} {name}", w.plugin), &html! {
-        (heading(&html! { (w.plugin) " " (code(name)) }, &answers(visit, current)))
-        @if current.is_some_and(|d| d.digest.is_some()) { (all(visit, &[remove(visit, name)])) }
-        section aria-labelledby="versions" {
-            h2 #versions { (w.versions) }
-            (table(w.versions, &[w.deployed, w.who, w.version, w.plugin_version, w.size, w.grants, w.action], &html! {
-                @for d in deployments { (deployment(visit, d, current)) }
-            }))
-        }
-        (log(visit, name, lines, rows_max))
-    })
+    page(
+        visit,
+        Here::Plugins,
+        &format!("{} {name}", w.plugin),
+        &html! {
+            (heading(&html! { (w.plugin) " " (code(name)) }, &answers(visit, current)))
+            @if current.is_some_and(|d| d.digest.is_some()) { (all(visit, &[remove(visit, name)])) }
+            section aria-labelledby="versions" {
+                h2 #versions { (w.versions) }
+                (table(w.versions, &[w.deployed, w.who, w.version, w.plugin_version, w.size, w.grants, w.action], &html! {
+                    @for d in deployments { (deployment(visit, d, current)) }
+                }))
+            }
+            (log(visit, name, lines, rows_max))
+        },
+    )
 }
 
 fn answers(visit: &Visit, current: Option<&Deployment>) -> Markup {

@@ -32,36 +32,41 @@ pub fn ask(visit: &Visit, consumer: &str, range: &Range, count: &Outcome, exampl
     let back = format!("/consumers/{}", segment(consumer));
     let matched = i64::try_from(count.matched).unwrap_or(i64::MAX);
     let name = w.replay_so_many.replace("{0}", &number(matched));
-    page(visit, Here::Consumers, w.replay, &html! {
-        (heading(&html! { (w.replay) " · " (code(consumer)) }, &html! {}))
-        dl.facts {
-            dt { (w.topic) } dd { (or_dash(Some(range.topic.as_str()).filter(|topic| !topic.is_empty()))) }
-            dt { (w.since) } dd { (shown(&range.since)) }
-            dt { (w.until) } dd { (shown(&range.until)) }
-            @if range.forgets { dt { (w.records) } dd { (w.forget) } }
-        }
-        @if count.matched == 0 {
-            (empty(w.replay_none, &html! { a href=(back) { (w.back) } }))
-        } @else {
-            @if count.has_more { p.notice.warn { (w.replay_more) } }
-            (open(visit, &Deed {
-                role: Role::Operate,
-                action: format!("{back}/replay"),
-                name: &name,
-                effect: html! { (told(w.replay_many_effect, &[html! { b { (number(matched)) } }])) },
-                weight: Weight::Light,
-                why: Why::Optional,
-                fields: html! {
-                    (hidden("topic", &range.topic))
-                    (hidden("since", &range.since))
-                    (hidden("until", &range.until))
-                    @if range.forgets { (hidden("forget", "yes")) }
-                    (hidden("confirm", &count.matched.to_string()))
-                },
-            }))
-            p { a href=(back) { (w.back) } }
-            h2 { (w.examples) }
-            (message_table(visit, examples))
-        }
-    })
+    page(
+        visit,
+        Here::Consumers,
+        w.replay,
+        &html! {
+            (heading(&html! { (w.replay) " · " (code(consumer)) }, &html! {}))
+            dl.facts {
+                dt { (w.topic) } dd { (or_dash(Some(range.topic.as_str()).filter(|topic| !topic.is_empty()))) }
+                dt { (w.since) } dd { (shown(&range.since)) }
+                dt { (w.until) } dd { (shown(&range.until)) }
+                @if range.forgets { dt { (w.records) } dd { (w.forget) } }
+            }
+            @if count.matched == 0 {
+                (empty(w.replay_none, &html! { a href=(back) { (w.back) } }))
+            } @else {
+                @if count.has_more { p.notice.warn { (w.replay_more) } }
+                (open(visit, &Deed {
+                    role: Role::Operate,
+                    action: format!("{back}/replay"),
+                    name: &name,
+                    effect: html! { (told(w.replay_many_effect, &[html! { b { (number(matched)) } }])) },
+                    weight: Weight::Light,
+                    why: Why::Optional,
+                    fields: html! {
+                        (hidden("topic", &range.topic))
+                        (hidden("since", &range.since))
+                        (hidden("until", &range.until))
+                        @if range.forgets { (hidden("forget", "yes")) }
+                        (hidden("confirm", &count.matched.to_string()))
+                    },
+                }))
+                p { a href=(back) { (w.back) } }
+                h2 { (w.examples) }
+                (message_table(visit, examples))
+            }
+        },
+    )
 }

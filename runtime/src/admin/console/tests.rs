@@ -13,10 +13,63 @@ use crate::access::Role;
 
 /// All that pages are made of; anything else came out of a text.
 const ELEMENTS: &[&str] = &[
-    "a", "b", "bdi", "body", "button", "code", "datalist", "dd", "details", "dialog", "div", "dl", "dt", "figcaption", "figure", "footer",
-    "form", "g", "h1", "h2", "head", "header", "html", "input", "kbd", "label", "li", "link", "main", "meta", "nav", "ol", "option", "p",
-    "path", "polyline", "pre", "rect", "script", "section", "select", "small", "span", "strong", "summary", "svg", "table", "tbody", "td",
-    "text", "textarea", "th", "thead", "time", "title", "tr", "ul",
+    "a",
+    "b",
+    "bdi",
+    "body",
+    "button",
+    "code",
+    "datalist",
+    "dd",
+    "details",
+    "dialog",
+    "div",
+    "dl",
+    "dt",
+    "figcaption",
+    "figure",
+    "footer",
+    "form",
+    "g",
+    "h1",
+    "h2",
+    "head",
+    "header",
+    "html",
+    "input",
+    "kbd",
+    "label",
+    "li",
+    "link",
+    "main",
+    "meta",
+    "nav",
+    "ol",
+    "option",
+    "p",
+    "path",
+    "polyline",
+    "pre",
+    "rect",
+    "script",
+    "section",
+    "select",
+    "small",
+    "span",
+    "strong",
+    "summary",
+    "svg",
+    "table",
+    "tbody",
+    "td",
+    "text",
+    "textarea",
+    "th",
+    "thead",
+    "time",
+    "title",
+    "tr",
+    "ul",
 ];
 
 /// Every page in every language for every role, by name.
@@ -43,7 +96,9 @@ fn nothing_in_a_document_becomes_an_element_a_handler_or_an_address() {
             for (attribute, value) in &tag.attributes {
                 assert!(!attribute.starts_with("on") && attribute != "style", "{name}: <{} {attribute}>", tag.name);
                 let is_address = ["href", "src", "action", "formaction", "data-live"].contains(&attribute.as_str());
-                let is_ours = value.starts_with('/') && !value.starts_with("//") || value.starts_with("#") || value.starts_with("assets/");
+                let is_ours = value.starts_with('/') && !value.starts_with("//")
+                    || value.starts_with("#")
+                    || value.starts_with("assets/");
                 assert!(!is_address || is_ours, "{name}: {attribute}={value}");
             }
             assert!(tag.name != "script" || value(&tag, "src").is_some(), "{name}: a script in the page");
@@ -90,7 +145,8 @@ fn rows_have_a_cell_for_each_column() {
             let table = table.split("</table>").next().unwrap_or_default();
             let columns = table.matches("scope=\"col\"").count();
             for row in table.split("<tbody>").nth(1).unwrap_or_default().split("<tr").skip(1) {
-                let cells = tags(&format!("<tr{row}")).iter().filter(|tag| ["td", "th"].contains(&tag.name.as_str())).count();
+                let cells =
+                    tags(&format!("<tr{row}")).iter().filter(|tag| ["td", "th"].contains(&tag.name.as_str())).count();
                 assert_eq!(cells, columns, "{name}: {row:.300}");
             }
         }
@@ -106,7 +162,11 @@ fn each_role_sees_the_forms_that_it_may_send() {
         let posts = all.filter(|tag| tag.name == "form" && value(tag, "method") == Some("post"));
         let ids = |word: &str| word.len() == 36 && word.contains('-');
         let path = |tag: Tag| {
-            let words: Vec<_> = value(&tag, "action").unwrap_or_default().split('/').map(|w| if ids(w) { "ID" } else { w }.to_owned()).collect();
+            let words: Vec<_> = value(&tag, "action")
+                .unwrap_or_default()
+                .split('/')
+                .map(|w| if ids(w) { "ID" } else { w }.to_owned())
+                .collect();
             words.join("/")
         };
         posts.map(path).collect()

@@ -13,8 +13,24 @@ use crate::store::views::Event;
 
 /// What is told of an event, in this order; what else its detail holds comes after.
 const TOLD: [&str; 18] = [
-    "topic", "checker", "reference", "verdict", "reason", "by", "plugin", "from", "stream", "sequence", "generation", "tries", "attempts",
-    "checks", "sent_at", "until", "next", "unknowns",
+    "topic",
+    "checker",
+    "reference",
+    "verdict",
+    "reason",
+    "by",
+    "plugin",
+    "from",
+    "stream",
+    "sequence",
+    "generation",
+    "tries",
+    "attempts",
+    "checks",
+    "sent_at",
+    "until",
+    "next",
+    "unknowns",
 ];
 
 /// The section of a page.

@@ -16,22 +16,27 @@ use crate::store::views::{Event, Message, Transaction};
 /// The page. `messages` are the first of those that it holds or held.
 pub fn transaction(visit: &Visit, t: &Transaction, events: &[Event], messages: &[Message]) -> Markup {
     let w = visit.w;
-    page(visit, Here::Transactions, &format!("{} {}", w.transaction, t.id), &html! {
-        (heading(&html! { (w.transaction) " " code { (t.id.to_string()) } }, &state(visit, &t.state)))
-        @if t.state == "in_doubt" { p.notice.bad { (w.in_doubt_advice) } }
-        (all(visit, &deeds(visit, t)))
-        div.columns {
-            (facts(visit, t))
-            (timeline(visit, events))
-        }
-        section aria-labelledby="messages" {
-            h2 #messages { (w.messages) }
-            @if messages.is_empty() { p.none { (w.holds_none) } } @else { (message_table(visit, messages)) }
-            @if usize::try_from(t.messages).is_ok_and(|all| all > messages.len()) && !messages.is_empty() {
-                p.about { (told(w.some_of_them, &[html! { (messages.len()) }, html! { (t.messages) }])) }
+    page(
+        visit,
+        Here::Transactions,
+        &format!("{} {}", w.transaction, t.id),
+        &html! {
+            (heading(&html! { (w.transaction) " " code { (t.id.to_string()) } }, &state(visit, &t.state)))
+            @if t.state == "in_doubt" { p.notice.bad { (w.in_doubt_advice) } }
+            (all(visit, &deeds(visit, t)))
+            div.columns {
+                (facts(visit, t))
+                (timeline(visit, events))
             }
-        }
-    })
+            section aria-labelledby="messages" {
+                h2 #messages { (w.messages) }
+                @if messages.is_empty() { p.none { (w.holds_none) } } @else { (message_table(visit, messages)) }
+                @if usize::try_from(t.messages).is_ok_and(|all| all > messages.len()) && !messages.is_empty() {
+                    p.about { (told(w.some_of_them, &[html! { (messages.len()) }, html! { (t.messages) }])) }
+                }
+            }
+        },
+    )
 }
 
 fn facts(visit: &Visit, t: &Transaction) -> Markup {

@@ -55,36 +55,41 @@ pub fn transactions(
     rows_max: usize,
 ) -> Markup {
     let w = visit.w;
-    page(visit, Here::Transactions, w.transactions, &html! {
-        (heading(&html! { (w.transactions) }, &html! {}))
-        (form(visit, filter))
-        @if filter.has_doubts_first() {
-            section aria-labelledby="doubts" {
-                h2 #doubts { (w.state_in_doubt) }
-                @if in_doubt.is_empty() {
-                    p.none { (w.no_doubts) }
-                } @else {
-                    p.intro { (w.doubts_intro) }
-                    (transaction_table(visit, in_doubt))
-                    @if in_doubt.len() == rows_max {
-                        p.more { a.button href=(address("/transactions", &[("state", "in_doubt"), ("checker", &filter.checker)])) { (w.all_of_them) } }
+    page(
+        visit,
+        Here::Transactions,
+        w.transactions,
+        &html! {
+            (heading(&html! { (w.transactions) }, &html! {}))
+            (form(visit, filter))
+            @if filter.has_doubts_first() {
+                section aria-labelledby="doubts" {
+                    h2 #doubts { (w.state_in_doubt) }
+                    @if in_doubt.is_empty() {
+                        p.none { (w.no_doubts) }
+                    } @else {
+                        p.intro { (w.doubts_intro) }
+                        (transaction_table(visit, in_doubt))
+                        @if in_doubt.len() == rows_max {
+                            p.more { a.button href=(address("/transactions", &[("state", "in_doubt"), ("checker", &filter.checker)])) { (w.all_of_them) } }
+                        }
                     }
                 }
+                h2 { (w.lately) }
             }
-            h2 { (w.lately) }
-        }
-        @if others.is_empty() {
-            (empty(w.no_transactions, &told(w.no_transactions_do, &[html! { code { "avouch.prepare" } }])))
-        } @else {
-            (transaction_table(visit, others))
-        }
-        @if let Some(last) = others.last().filter(|_| others.len() == rows_max) {
-            @let before = last.id.to_string();
-            p.more {
-                a.button rel="next" href=(address("/transactions", &[("state", &filter.state), ("checker", &filter.checker), ("before", &before)])) { (w.older) }
+            @if others.is_empty() {
+                (empty(w.no_transactions, &told(w.no_transactions_do, &[html! { code { "avouch.prepare" } }])))
+            } @else {
+                (transaction_table(visit, others))
             }
-        }
-    })
+            @if let Some(last) = others.last().filter(|_| others.len() == rows_max) {
+                @let before = last.id.to_string();
+                p.more {
+                    a.button rel="next" href=(address("/transactions", &[("state", &filter.state), ("checker", &filter.checker), ("before", &before)])) { (w.older) }
+                }
+            }
+        },
+    )
 }
 
 fn form(visit: &Visit, filter: &Filter) -> Markup {

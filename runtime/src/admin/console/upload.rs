@@ -31,7 +31,10 @@ impl<S: Send + Sync> FromRequest<S> for Parcel {
         let mut parcel = Self::default();
         while let Some(field) = form.next_field().await.map_err(|e| Problem::invalid(e.body_text(), "send it again"))? {
             match field.name().unwrap_or_default() {
-                "file" => parcel.file = field.bytes().await.map_err(|e| Problem::too_large(e.body_text(), "send a smaller file"))?,
+                "file" => {
+                    parcel.file =
+                        field.bytes().await.map_err(|e| Problem::too_large(e.body_text(), "send a smaller file"))?
+                }
                 "grants" => parcel.grants = text(field).await?,
                 "settings" => parcel.settings = text(field).await?,
                 "why" => parcel.why = text(field).await?,
@@ -55,7 +58,10 @@ pub async fn deploy(
     if parcel.file.is_empty() {
         return Err(Problem::refused("no file came with the form", "choose a .wasm file"));
     }
-    let granted = Granted { grants: Some(parcel.grants.replace(char::is_whitespace, ",")), settings: Some(settings(&parcel.settings)?) };
+    let granted = Granted {
+        grants: Some(parcel.grants.replace(char::is_whitespace, ",")),
+        settings: Some(settings(&parcel.settings)?),
+    };
     let why = Why(reason(Some(parcel.why)));
     let deployed = deploy_plugin(administrator, state, Query(granted), why, Upload(parcel.file)).await?.1.0;
     Ok(told(&format!("/plugins/{}", segment(&deployed.name)), Notice::one(Deed::Deploy, true.into())))

@@ -1,6 +1,6 @@
 //! Who looks at a page, when, and in which language: what every page is given beside its documents.
 
-use maud::{Markup, Render as _, PreEscaped};
+use maud::{Markup, PreEscaped, Render as _};
 use time::OffsetDateTime;
 
 use super::lang::Language;

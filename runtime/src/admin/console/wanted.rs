@@ -78,16 +78,19 @@ impl Wanted {
 
     /// The address of the same search, going on at this place.
     pub fn address(&self, cursor: &str) -> String {
-        address("/messages", &[
-            ("topic", &self.topic),
-            ("key", &self.key),
-            ("state", &self.state),
-            ("consumer", &self.consumer),
-            ("failure", &self.failure),
-            ("since", &self.since),
-            ("until", &self.until),
-            ("cursor", cursor),
-        ])
+        address(
+            "/messages",
+            &[
+                ("topic", &self.topic),
+                ("key", &self.key),
+                ("state", &self.state),
+                ("consumer", &self.consumer),
+                ("failure", &self.failure),
+                ("since", &self.since),
+                ("until", &self.until),
+                ("cursor", cursor),
+            ],
+        )
     }
 }
 

@@ -15,7 +15,10 @@ use super::super::replay::Range;
 use super::super::transactions::Filter;
 use super::super::visit::{Reader, Visit};
 use super::super::wanted::{Unreadable, Wanted};
-use super::super::{audit, consumers, dead, entry, holds as held, instances, message, messages, overview, plugins, replay, transaction, transactions};
+use super::super::{
+    audit, consumers, dead, entry, holds as held, instances, message, messages, overview, plugins, replay, transaction,
+    transactions,
+};
 use crate::access::Role;
 use crate::admin::Problem;
 use crate::admin::bulk::Outcome;
@@ -23,7 +26,8 @@ use crate::store::search::Found;
 use crate::store::views::{Message, Sample, Status, Transaction};
 
 /// Breaks out of elements and attributes, and turns what follows around.
-pub const HOSTILE: &str = "\"'><img src=x onerror=alert(1)><script>alert(1)</script>javascript:alert(1)\u{202e}\u{2066}\u{1b}[2J";
+pub const HOSTILE: &str =
+    "\"'><img src=x onerror=alert(1)><script>alert(1)</script>javascript:alert(1)\u{202e}\u{2066}\u{1b}[2J";
 const ID: &str = "01931b1c-0000-7000-8000-000000000001";
 const AT: &str = "2026-11-21T17:00:00.123456+00:00";
 
@@ -84,7 +88,20 @@ fn events(t: &str) -> Vec<crate::store::views::Event> {
         json!({"at": AT, "subject": "transaction", "what": what, "consumer": t, "actor": t,
                "detail": {"reason": t, "plugin": t, "from": t, "next": AT, "until": t, "sequence": 4, t: {t: t}, "none": null}})
     };
-    let whats = ["inserted", "released", "sent", "received", "missed", "sent_again", "asked", "ready", "dead", "inbox_running", "in_doubt", t];
+    let whats = [
+        "inserted",
+        "released",
+        "sent",
+        "received",
+        "missed",
+        "sent_again",
+        "asked",
+        "ready",
+        "dead",
+        "inbox_running",
+        "in_doubt",
+        t,
+    ];
     read(Value::Array(whats.iter().map(|what| event(what)).collect()))
 }
 
@@ -104,7 +121,14 @@ pub fn status(t: &str) -> Status {
 
 fn holds(t: &str) -> Value {
     let hold = |kind: &str, id: Option<&str>| json!({"kind": kind, "name": t, "message_id": id, "reason": t, "created_at": AT});
-    json!([hold("topic", None), hold("key", Some(ID)), hold("consumer", None), hold(t, None), hold("key", None), hold("key", None)])
+    json!([
+        hold("topic", None),
+        hold("key", Some(ID)),
+        hold("consumer", None),
+        hold(t, None),
+        hold("key", None),
+        hold("key", None)
+    ])
 }
 
 /// Two of them.
@@ -129,7 +153,13 @@ pub fn all_pages(visit: &Visit, texts: &Texts) -> Vec<(&'static str, String)> {
     let is_reader = visit.reader.is_some();
     let door = Door { next: "/messages", refused: Some(texts.text), has_issuer: true };
     let kept = pages.into_iter().filter(|_| is_reader);
-    let problem = Problem { title: String::new(), status: 409, detail: texts.text.into(), remedy: texts.text.into(), ..Problem::conflict("", "") };
+    let problem = Problem {
+        title: String::new(),
+        status: 409,
+        detail: texts.text.into(),
+        remedy: texts.text.into(),
+        ..Problem::conflict("", "")
+    };
     let entries = [("login", entry::login(visit, door)), ("problem", entry::problem(visit, &problem))];
     kept.chain(entries).map(|(name, page)| (name, page.into_string())).collect()
 }
@@ -139,8 +169,10 @@ fn of_messages(visit: &Visit, t: &'static str) -> Vec<(&'static str, maud::Marku
     let found = Found { messages: ["dead", "ready"].map(|s| a_message(t, s)).into(), cursor: Some(t.into()) };
     let none = |cursor: Option<&str>| Answer::Found(Found { messages: Vec::new(), cursor: cursor.map(str::to_owned) });
     let consumers = [t.to_owned()];
-    let groups = read::<Vec<_>>(json!([{"consumer": t, "topic": t, "failure": t, "messages": 7, "since": AT, "example": ID},
-                                       {"consumer": "-", "topic": t, "failure": "", "messages": 7, "since": AT, "example": ID}]));
+    let groups = read::<Vec<_>>(
+        json!([{"consumer": t, "topic": t, "failure": t, "messages": 7, "since": AT, "example": ID},
+                                       {"consumer": "-", "topic": t, "failure": "", "messages": 7, "since": AT, "example": ID}]),
+    );
     let group = Group::of(&groups[0]);
     let count = |matched| Outcome { matched, done: 0, has_more: true };
     let dead_one = a_message(t, "dead");
@@ -160,7 +192,16 @@ fn of_messages(visit: &Visit, t: &'static str) -> Vec<(&'static str, maud::Marku
         ("resend a group", dead::dry_run(visit, Act::Resend, &group, &count(7), std::slice::from_ref(&dead_one))),
         ("discard a group", dead::dry_run(visit, Act::Discard, &group, &count(7), &[])),
         ("a group that is gone", dead::dry_run(visit, Act::Resend, &group, &count(0), &[])),
-        ("replay", replay::ask(visit, t, &Range { topic: t.into(), since: t.into(), until: t.into(), forgets: true }, &count(3), &[dead_one])),
+        (
+            "replay",
+            replay::ask(
+                visit,
+                t,
+                &Range { topic: t.into(), since: t.into(), until: t.into(), forgets: true },
+                &count(3),
+                &[dead_one],
+            ),
+        ),
         ("replay of nothing", replay::ask(visit, t, &Range::default(), &count(0), &[])),
     ]
 }
@@ -180,8 +221,10 @@ fn of_operation(visit: &Visit, t: &'static str) -> Vec<(&'static str, maud::Mark
         json!({"id": 5, "name": t, "digest": digest, "version": t, "grants": {"bindings": [t], "settings": {t: t}}, "at": AT, "actor": t,
                "is_current": is_current, "bytes": 62_000})
     };
-    let deployments: Vec<_> = read(json!([deployment(Some("bbb"), true), deployment(Some(t), false), deployment(None, false)]));
-    let line = |level: &str| json!({"id": 8, "at": AT, "plugin": t, "digest": t, "tx_id": ID, "level": level, "line": t});
+    let deployments: Vec<_> =
+        read(json!([deployment(Some("bbb"), true), deployment(Some(t), false), deployment(None, false)]));
+    let line =
+        |level: &str| json!({"id": 8, "at": AT, "plugin": t, "digest": t, "tx_id": ID, "level": level, "line": t});
     let lines: Vec<_> = read(json!([line("fault"), line("info"), line(t)]));
     let audited: Vec<_> = read(json!([
         {"id": 3, "at": AT, "actor": t, "action": t, "subject": t, "detail": t, "why": t},
@@ -189,7 +232,13 @@ fn of_operation(visit: &Visit, t: &'static str) -> Vec<(&'static str, maud::Mark
     ]));
     let filter = Filter { checker: t.into(), ..Filter::default() };
     let status = status(t);
-    let calm = Status { dead: 0, in_doubt: 0, shards_without_owner: 0, oldest_unsent_s: None, ..read(serde_json::to_value(&status).expect("is data")) };
+    let calm = Status {
+        dead: 0,
+        in_doubt: 0,
+        shards_without_owner: 0,
+        oldest_unsent_s: None,
+        ..read(serde_json::to_value(&status).expect("is data"))
+    };
     let calm = Status { instances: Vec::new(), losses: Vec::new(), holds: Vec::new(), ..calm };
     vec![
         ("overview", overview::overview(visit, &status, Window::Hour, &samples())),
