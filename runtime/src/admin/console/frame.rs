@@ -6,6 +6,7 @@ use super::lang::Language;
 use super::shown::{plain, shown};
 use super::visit::Visit;
 use super::words::Words;
+use crate::access::Role;
 use crate::admin::assets::href;
 
 /// The places of the navigation.
@@ -186,9 +187,17 @@ fn reader(visit: &Visit) -> Markup {
     let Some(reader) = &visit.reader else { return html! {} };
     html! {
         form.reader method="post" action="/logout" {
-            span { (shown(&reader.who)) " " span.role { (reader.role.name()) } }
+            span { (shown(&reader.who)) " " span.role { (role(visit.w, reader.role)) } }
             @if reader.has_session { button.plain { (visit.w.log_out) } }
         }
+    }
+}
+
+fn role(w: &'static Words, role: Role) -> &'static str {
+    match role {
+        Role::View => w.role_view,
+        Role::Operate => w.role_operate,
+        Role::Admin => w.role_admin,
     }
 }
 

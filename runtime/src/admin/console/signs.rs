@@ -31,6 +31,17 @@ pub fn state(visit: &Visit, state: &str) -> Markup {
     chip(kind, &html! { (name) })
 }
 
+/// Who decided a transaction.
+pub fn decider(visit: &Visit, by: &str) -> Markup {
+    let w = visit.w;
+    match by {
+        "producer" => html! { (w.by_producer) },
+        "checker" => html! { (w.by_checker) },
+        "operator" => html! { (w.by_operator) },
+        other => shown(other),
+    }
+}
+
 /// A word in a box: `good`, `bad`, `warn`, `wait`, `way` or `past`.
 pub fn chip(kind: &str, text: &Markup) -> Markup {
     html! { span class={ "chip " (kind) } { (text) } }

@@ -7,7 +7,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::figures::time;
 use super::shown::{digest, shown};
-use super::signs::{chip, state};
+use super::signs::{chip, decider, state};
 use super::visit::Visit;
 use crate::store::views::Event;
 
@@ -131,6 +131,7 @@ fn label(visit: &Visit, name: &str) -> Markup {
 
 fn field(visit: &Visit, name: &str, value: &Value) -> Markup {
     match (name, value) {
+        ("by", Value::String(text)) => decider(visit, text),
         ("plugin", Value::String(text)) => digest(text),
         ("from", Value::String(text)) => state(visit, text),
         ("sent_at" | "until" | "next", Value::String(text)) => {

@@ -7,7 +7,7 @@ use super::figures::time;
 use super::frame::{Here, page};
 use super::messages::message_table;
 use super::shown::{digest, shown};
-use super::signs::{heading, segment, state};
+use super::signs::{decider, heading, segment, state};
 use super::timeline::timeline;
 use super::visit::{Visit, told};
 use crate::access::Role;
@@ -54,7 +54,7 @@ fn facts(visit: &Visit, t: &Transaction) -> Markup {
                 @if let Some(verdict) = &t.verdict { dt { (w.verdict) } dd { (shown(verdict)) } }
                 @if let Some(version) = &t.checked_by { dt { (w.plugin_version) } dd { (digest(version)) } }
                 @if let Some(at) = t.decided_at { dt { (w.decided) } dd { (time(visit, at)) } }
-                @if let Some(by) = &t.decided_by { dt { (w.decided_by) } dd { (shown(by)) } }
+                @if let Some(by) = &t.decided_by { dt { (w.decided_by) } dd { (decider(visit, by)) } }
                 @if let Some(reason) = &t.reason { dt { (w.reason) } dd { (shown(reason)) } }
                 dt { (w.messages) } dd { (t.messages) }
             }

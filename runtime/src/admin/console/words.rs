@@ -42,6 +42,9 @@ words! {
     log_in_oidc: "Log in with OpenID Connect", "使用 OpenID Connect 登录";
     log_in_hint: "An administrator makes tokens with {0}.", "令牌由管理员用 {0} 生成。";
     token_refused: "This token is not valid: it is mistyped, expired or revoked.", "令牌无效：可能输错、已过期或已吊销。";
+    role_view: "view", "只读";
+    role_operate: "operate", "操作";
+    role_admin: "admin", "管理";
     token: "Token", "令牌";
     back: "Back", "返回";
     look: "Look", "查看";
@@ -198,6 +201,9 @@ words! {
     ev_sent_again: "sent again", "重发";
     ev_asked: "checker asked", "询问回查插件";
     ev_ready: "ready again", "再次就绪";
+    by_producer: "its producer", "生产者";
+    by_checker: "its checker", "回查插件";
+    by_operator: "a person", "人工";
     // The overview.
     live: "live", "实时";
     not_live: "not live: reload for newer figures", "非实时：刷新以更新";
