@@ -5,6 +5,7 @@ mod https;
 mod issuer;
 mod known;
 mod limits;
+mod pages;
 mod sessions;
 mod tokens;
 mod views;

@@ -17,7 +17,15 @@ use crate::access::hex;
 type File = (&'static str, &'static str, &'static [u8]);
 
 /// All of them.
-const FILES: &[File] = &[("console.css", "text/css; charset=utf-8", include_bytes!("assets/console.css"))];
+const FILES: &[File] = &[
+    ("console.css", CSS, include_bytes!("assets/console.css")),
+    ("console.js", SCRIPT, include_bytes!("assets/console.js")),
+    ("icon.svg", "image/svg+xml", include_bytes!("assets/icon.svg")),
+    ("uplot.css", CSS, include_bytes!("assets/uplot.css")),
+    ("uplot.js", SCRIPT, include_bytes!("assets/uplot.js")),
+];
+const CSS: &str = "text/css; charset=utf-8";
+const SCRIPT: &str = "text/javascript; charset=utf-8";
 /// So much of the SHA-256 tells versions of one file apart.
 const HASH_CHARS: usize = 12;
 

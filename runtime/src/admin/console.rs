@@ -1,64 +1,99 @@
-//! The console's pages.
+//! The console: pages for people, made here from documents, and what they do there. It works without scripts; they add to it.
 
-use axum::extract;
-use axum::response::Html;
-use maud::{DOCTYPE, Markup, html};
+mod acts;
+mod arrival;
+mod audit;
+mod bulk;
+mod charts;
+mod consumers;
+mod dead;
+mod deeds;
+mod entry;
+mod figures;
+mod flow;
+mod frame;
+mod holds;
+mod instances;
+mod lang;
+mod looks;
+mod message;
+mod messages;
+mod notice;
+mod overview;
+mod payload;
+mod plugins;
+mod replay;
+mod shown;
+mod signs;
+#[cfg(test)]
+mod tests;
+mod timeline;
+mod transaction;
+mod transactions;
+mod upload;
+mod visit;
+mod wanted;
+mod words;
 
-use super::Auth;
-use super::assets::href;
-use super::caller::{Caller, Viewer};
+use axum::extract::DefaultBodyLimit;
+use axum::handler::Handler as _;
+
+pub use self::entry::{Door, arrived, login, problem};
+pub use self::visit::Visit;
 use super::guard::Access;
 use super::page::Pages;
-use super::problem::Problem;
-use super::state::State;
+use super::plugins::UPLOAD_BYTES_MAX;
 use crate::access::Role;
 
 /// Its routes.
 pub fn router() -> Pages {
-    Pages::default().get("/", Access::Needs(Role::View), overview)
+    looks().merge(acts())
 }
 
-/// A page of ours.
-pub fn document(title: &str, body: &Markup) -> Html<String> {
-    let page = html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                title { (title) " – Avouch" }
-                link rel="stylesheet" href=(href("console.css"));
-            }
-            body { (body) }
-        }
-    };
-    Html(page.into_string())
+fn looks() -> Pages {
+    let (view, operate) = (Access::Needs(Role::View), Access::Needs(Role::Operate));
+    Pages::default()
+        .get("/", view, looks::overview)
+        .get("/live", view, looks::live)
+        .get("/charts", view, looks::charts)
+        .get("/messages", view, looks::messages)
+        .get("/messages/{id}", view, looks::message)
+        .get("/transactions", view, looks::transactions)
+        .get("/transactions/{id}", view, looks::transaction)
+        .get("/dead", view, looks::dead)
+        .get("/dead/resend", operate, bulk::ask_resend)
+        .get("/dead/discard", operate, bulk::ask_discard)
+        .get("/consumers", view, looks::consumers)
+        .get("/consumers/{name}", view, looks::consumer)
+        .get("/consumers/{name}/replay", operate, bulk::ask_replay)
+        .get("/plugins", view, looks::plugins)
+        .get("/plugins/{name}", view, looks::plugin)
+        .get("/instances", view, looks::instances)
+        .get("/instances/live", view, looks::instances_live)
+        .get("/holds", view, looks::holds)
+        .get("/audit", view, looks::audit)
 }
 
-/// Why something was not done, for people.
-pub fn problem_page(problem: &Problem) -> Html<String> {
-    let body = html! {
-        h1 { (problem.title) }
-        p { (problem.detail) }
-        p { (problem.remedy) }
-        p { a href="/" { "Overview" } }
-    };
-    document(&problem.title, &body)
-}
-
-async fn overview(extract::State(state): extract::State<State>, Viewer(caller): Viewer) -> Html<String> {
-    let body = html! {
-        header { h1 { "Avouch" } (who(&state, &caller)) }
-        p { "The API is described in " a href="/v1/openapi.json" { "/v1/openapi.json" } "." }
-    };
-    document("Overview", &body)
-}
-
-fn who(state: &State, caller: &Caller) -> Markup {
-    html! {
-        form method="post" action="/logout" {
-            (caller.who) ", " (caller.role.name()) " "
-            @if state.config.auth != Auth::None { button { "Log out" } }
-        }
-    }
+fn acts() -> Pages {
+    let (operate, admin) = (Access::Needs(Role::Operate), Access::Needs(Role::Admin));
+    // The form around the file is small.
+    let upload = upload::deploy.layer(DefaultBodyLimit::max(UPLOAD_BYTES_MAX + (64 << 10)));
+    Pages::default()
+        .post("/language", Access::Open, acts::language)
+        .post("/messages/{id}/resend", operate, acts::resend)
+        .post("/messages/{id}/discard", operate, acts::discard)
+        .post("/messages/{id}/replay", operate, acts::replay)
+        .post("/transactions/{id}/commit", operate, acts::commit)
+        .post("/transactions/{id}/rollback", operate, acts::roll_back)
+        .post("/transactions/{id}/recheck", operate, acts::recheck)
+        .post("/dead/resend", operate, bulk::resend)
+        .post("/dead/discard", operate, bulk::discard)
+        .post("/consumers/{name}/replay", operate, bulk::replay)
+        .post("/consumers/{name}/records", operate, acts::decide_record)
+        .post("/consumers/{name}/remove", admin, acts::remove_consumer)
+        .post("/pause", operate, acts::pause)
+        .post("/resume", operate, acts::resume)
+        .post("/plugins", admin, upload)
+        .post("/plugins/{name}/rollback", admin, acts::restore_plugin)
+        .post("/plugins/{name}/remove", admin, acts::remove_plugin)
 }

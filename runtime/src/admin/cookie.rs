@@ -12,6 +12,8 @@ pub enum Cookie {
     Session,
     /// A login at the issuer that is under way. The issuer's page leads back here, so that it must be sent along then.
     Login,
+    /// The language that pages speak: chosen by whoever reads, and no secret. Links from elsewhere lead to pages in it too.
+    Language,
 }
 
 impl Cookie {
@@ -22,6 +24,8 @@ impl Cookie {
             (Self::Session, false) => "avouch_session",
             (Self::Login, true) => "__Host-avouch_login",
             (Self::Login, false) => "avouch_login",
+            (Self::Language, true) => "__Host-avouch_language",
+            (Self::Language, false) => "avouch_language",
         }
     }
 
@@ -37,12 +41,12 @@ impl Cookie {
     pub fn set(self, site: &Site, value: &str, max_age_s: u32) -> HeaderValue {
         let same_site = match self {
             Self::Session => "Strict",
-            Self::Login => "Lax",
+            Self::Login | Self::Language => "Lax",
         };
         let secure = if site.is_https { "; Secure" } else { "" };
         let name = self.name(site);
         let text = format!("{name}={value}; Path=/; HttpOnly; SameSite={same_site}; Max-Age={max_age_s}{secure}");
-        HeaderValue::from_str(&text).expect("values are letters, digits and dots")
+        HeaderValue::from_str(&text).expect("values are letters, digits, dots and dashes")
     }
 
     /// The header that removes it.

@@ -11,12 +11,13 @@ use axum::http::header::{
 };
 use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
-use axum::response::{IntoResponse, Response};
+use axum::response::{Html, IntoResponse, Response};
 use futures_util::FutureExt as _;
 
+use super::console::{self, Visit};
+use super::login;
 use super::problem::Problem;
 use super::state::{Peer, State};
-use super::{console, login};
 
 /// Bodies are ids and reasons; routes that take more say so.
 const BODY_BYTES_MAX: usize = 64 << 10;
@@ -33,16 +34,16 @@ pub fn dressed(router: Router, state: State) -> Router {
 
 async fn enter(extract::State(state): extract::State<State>, mut request: Request, next: Next) -> Response {
     request.extensions_mut().insert(state.clone());
-    let (path, query) = (request.uri().path().to_owned(), request.uri().query().map(str::to_owned));
-    let wants_page = wants_page(&request);
+    let path = request.uri().path().to_owned();
+    let visit =
+        wants_page(&request).then(|| Visit::of(&state, request.method(), request.uri(), request.headers(), None));
     let answer = AssertUnwindSafe(answer(&state, request, next)).catch_unwind().await;
     let mut response = match answer {
         Ok(answer) => answer.unwrap_or_else(IntoResponse::into_response),
         Err(panic) => broken(&path, &panic).into_response(),
     };
-    if let Some(problem) = response.extensions_mut().remove::<Problem>().filter(|_| wants_page) {
-        let asked = query.map_or_else(|| path.clone(), |query| format!("{path}?{query}"));
-        response = as_page(&state, &problem, &asked);
+    if let (Some(visit), Some(problem)) = (visit, response.extensions_mut().remove::<Problem>()) {
+        response = as_page(&state, &visit, &problem);
     }
     add_headers(&mut response);
     response
@@ -86,12 +87,13 @@ fn wants_page(request: &Request) -> bool {
 }
 
 /// Somebody who is not logged in sees where to do that; the status stays.
-fn as_page(state: &State, problem: &Problem, asked: &str) -> Response {
+fn as_page(state: &State, visit: &Visit, problem: &Problem) -> Response {
     if problem.status() != StatusCode::UNAUTHORIZED {
-        return (problem.status(), console::problem_page(problem)).into_response();
+        return (problem.status(), Html(console::problem(visit, problem).into_string())).into_response();
     }
-    let (next, notice) = if asked.starts_with("/login") { ("/", Some(problem.detail.as_str())) } else { (asked, None) };
-    (problem.status(), login::page(state, next, notice)).into_response()
+    let is_login = visit.place.starts_with("/login");
+    let (next, refused) = if is_login { ("/", Some(problem.detail.as_str())) } else { (visit.place.as_str(), None) };
+    (problem.status(), login::page(state, visit, next, refused)).into_response()
 }
 
 fn broken(path: &str, panic: &(dyn std::any::Any + Send)) -> Problem {

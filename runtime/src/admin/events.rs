@@ -41,6 +41,13 @@ impl Default for Feed {
     }
 }
 
+impl Feed {
+    /// What was told last, if somebody watches: the document of /v1/overview.
+    pub fn latest(&self) -> Option<Arc<str>> {
+        self.latest.borrow().clone()
+    }
+}
+
 /// One who watches.
 struct Watcher {
     latest: watch::Receiver<Option<Arc<str>>>,

@@ -5,13 +5,12 @@ use axum::extract;
 use axum::http::header::{LOCATION, SET_COOKIE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{Html, IntoResponse, Response};
-use maud::html;
 use serde::Deserialize;
 
 use super::Auth;
 use super::body::{Form, Query};
 use super::caller::{By, Viewer};
-use super::console::document;
+use super::console::{self, Door, Visit};
 use super::cookie::Cookie;
 use super::guard::Access;
 use super::oidc::{Answer, Issuer};
@@ -47,31 +46,19 @@ struct Entry {
     next: Option<String>,
 }
 
-/// The form; `next` is where it leads.
-pub fn page(state: &State, next: &str, notice: Option<&str>) -> Html<String> {
-    let body = html! {
-        form.login method="post" action="/login" {
-            h1 { "Avouch" }
-            @if let Some(notice) = notice { p.notice role="alert" { (notice) } }
-            label for="token" { "Token" }
-            input #token name="token" type="password" autocomplete="current-password" required autofocus placeholder="avouch_…";
-            input name="next" type="hidden" value=(local(next));
-            button { "Log in" }
-            @if state.issuer.is_some() {
-                a.button href={ "/login/oidc?next=" (encoded(local(next))) } { "Log in with OpenID Connect" }
-            }
-            p { "An administrator makes tokens with " code { "avouch token create" } "." }
-        }
-    };
-    document("Log in", &body)
+/// The form; `next` is where it leads, `refused` says why the last try was in vain.
+pub fn page(state: &State, visit: &Visit, next: &str, refused: Option<&str>) -> Html<String> {
+    let door = Door { next: local(next), refused, has_issuer: state.issuer.is_some() };
+    Html(console::login(visit, door).into_string())
 }
 
-async fn show(extract::State(state): extract::State<State>, Query(next): Query<Next>) -> Response {
+async fn show(visit: Visit, extract::State(state): extract::State<State>, Query(next): Query<Next>) -> Response {
     let next = next.next.as_deref().unwrap_or("/");
-    if state.config.auth == Auth::None { to(local(next)) } else { page(&state, next, None).into_response() }
+    if state.config.auth == Auth::None { to(local(next)) } else { page(&state, &visit, next, None).into_response() }
 }
 
 async fn enter(
+    visit: Visit,
     extract::State(state): extract::State<State>,
     Extension(peer): Extension<Peer>,
     headers: HeaderMap,
@@ -85,8 +72,8 @@ async fn enter(
     };
     let Some(known) = known else {
         tracing::info!(remote = %peer.remote, "a login with a token was refused");
-        let notice = "This token is not valid: it is mistyped, expired or revoked.";
-        return Ok((StatusCode::UNAUTHORIZED, page(&state, next, Some(notice))).into_response());
+        let refused = page(&state, &visit, next, Some(visit.w.token_refused));
+        return Ok((StatusCode::UNAUTHORIZED, refused).into_response());
     };
     state.give_tries_back(peer.remote.ip());
     let cookie = begin(&state, &headers, &known).await?;
@@ -112,6 +99,7 @@ async fn leave_for_issuer(
 }
 
 async fn come_back(
+    visit: Visit,
     extract::State(state): extract::State<State>,
     Extension(peer): Extension<Peer>,
     headers: HeaderMap,
@@ -131,12 +119,8 @@ async fn come_back(
     state.give_tries_back(peer.remote.ip());
     let cookie = begin(&state, &headers, &known).await?;
     tracing::info!(who = known.who, role = known.role.name(), "logged in with OpenID Connect");
-    // A redirect would still count as coming from the issuer, and not bring the cookie along; a page of ours does.
-    let body = html! {
-        meta http-equiv="refresh" content={ "0; url=" (local(&next)) };
-        p { a href=(local(&next)) { "Go on" } }
-    };
-    Ok(with_cookies(document("Logged in", &body).into_response(), [cookie, forget]))
+    let page = Html(console::arrived(&visit, local(&next)).into_string());
+    Ok(with_cookies(page.into_response(), [cookie, forget]))
 }
 
 fn issuer(state: &State) -> Result<&Issuer, Problem> {
@@ -176,14 +160,10 @@ fn with_cookies<const N: usize>(mut response: Response, cookies: [HeaderValue; N
 }
 
 /// A place on this server, or its root. A second slash, or a backslash, would lead to another one.
-fn local(next: &str) -> &str {
+pub fn local(next: &str) -> &str {
     let is_local = next.starts_with('/') && !next.starts_with("//") && !next.contains('\\');
     let is_plain = next.bytes().all(|byte| byte.is_ascii_graphic());
     if is_local && is_plain { next } else { "/" }
-}
-
-fn encoded(text: &str) -> String {
-    percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
 }
 
 #[cfg(test)]

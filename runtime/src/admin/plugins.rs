@@ -53,9 +53,9 @@ pub struct Lines {
 #[into_params(parameter_in = Query)]
 pub struct Granted {
     /// Bindings with commas between: `sql:orders,http:payments`.
-    grants: Option<String>,
+    pub grants: Option<String>,
     /// Settings of its manifest, as a JSON object of texts.
-    settings: Option<String>,
+    pub settings: Option<String>,
 }
 
 /// A version that answers from now on.

@@ -1,13 +1,13 @@
 //! Finding messages: which index answers a question, how far one answer looks, and where the next one goes on.
 
 use serde::{Deserialize, Serialize};
-use time::OffsetDateTime;
 use time::serde::rfc3339;
+use time::{Duration, OffsetDateTime};
 use tokio_postgres::Row;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use super::views::Message;
+use super::views::{Message, Transaction};
 use super::{Error, Store};
 
 /// Which messages: of all of these.
@@ -70,6 +70,8 @@ enum Way {
 
 /// States that a message can be in.
 const STATES: [&str; 7] = ["prepared", "ready", "sent", "consumed", "cancelled", "dead", "discarded"];
+/// The database's clock says when a transaction was decided, ours that it is not.
+const CLOCKS_APART: Duration = Duration::minutes(1);
 const LIMIT: i64 = 50;
 const LIMIT_MAX: i64 = 500;
 
@@ -199,6 +201,15 @@ impl Store {
     /// These messages, in this order; those that are gone are left out.
     pub async fn messages(&self, ids: &[Uuid]) -> Result<Vec<Message>, Error> {
         self.documents(include_str!("views/messages.sql"), &[&ids]).await
+    }
+
+    /// The first messages of a transaction. Those that were inserted under an id of their producer's own are found while it holds them.
+    pub async fn messages_of(&self, tx: &Transaction, rows_max: i64) -> Result<Vec<Message>, Error> {
+        let end = tx.decided_at.unwrap_or(OffsetDateTime::now_utc()) + CLOCKS_APART;
+        let (from, to) = (first_id_of(tx.created_at), first_id_of(end));
+        let rows = self.views.query(include_str!("views/find_of_tx.sql"), &[&tx.id, &from, &to, &rows_max]).await?;
+        let ids: Vec<Uuid> = rows.iter().map(|row| row.get(0)).collect();
+        if ids.is_empty() { Ok(Vec::new()) } else { self.messages(&ids).await }
     }
 
     /// One message.

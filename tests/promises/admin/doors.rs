@@ -13,6 +13,7 @@ const OPEN: &[(&str, &str)] = &[
     ("GET", "/readyz"),
     ("GET", "/login"),
     ("POST", "/login"),
+    ("POST", "/language"),
     ("GET", "/login/oidc"),
     ("GET", "/login/oidc/callback"),
     ("GET", "/assets/{name}"),

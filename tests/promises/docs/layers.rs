@@ -159,7 +159,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("clap", &["cli", "dev"]),
     ("clap_complete", &["cli"]),
     ("clap_mangen", &["cli"]),
-    ("console", &["cli"]),
+    // admin has a module of this name.
+    ("console", &["admin", "cli"]),
     ("indicatif", &["cli"]),
     (
         "tokio",
