@@ -31,13 +31,7 @@ const HOT: &[(&str, &str, &str, &str, &str)] = &[
         "'{0,1}', '{0,0}', '{0,1}', '{700000,700001}', '{1,1}', '{1,2}', '{null,\"{7}\"}', array[gen_random_uuid(), gen_random_uuid()], 0",
         "outbox_ready",
     ),
-    (
-        "backlog",
-        include_str!("../../runtime/src/store/backlog.sql"),
-        "bigint",
-        "100",
-        "outbox_ready",
-    ),
+    ("backlog", include_str!("../../runtime/src/store/backlog.sql"), "bigint", "100", "outbox_ready"),
     (
         "places",
         include_str!("../../runtime/src/store/places.sql"),

@@ -2,8 +2,8 @@
 //!
 //! Nothing here skips. A missing server fails every test that needs it, with the one line that fixes it.
 
-pub mod servers;
 pub mod metrics;
+pub mod servers;
 pub mod web;
 
 pub mod database;

@@ -56,10 +56,12 @@ async fn what_waits_is_looked_at_at_the_same_cost_whatever_is_retained() {
     let retained = i32::try_from(rounds("AVOUCH_TEST_RETAINED_ROWS", 200_000)).expect("fits");
     let settings = format!("{}; prepare backlog(bigint) as {BACKLOG}", avouch_runtime::store::FIXED_PLANS);
     client.batch_execute(&settings).await.expect("the statement is valid");
-    let waiting = "insert into avouch.outbox (topic, key, payload) select 'waits', n::text, 'x' from generate_series(1, 100) n";
+    let waiting =
+        "insert into avouch.outbox (topic, key, payload) select 'waits', n::text, 'x' from generate_series(1, 100) n";
     client.batch_execute(waiting).await.expect("rows are valid");
     let before = blocks(&client).await;
-    let rows = "insert into avouch.outbox (topic, key, payload) select 'done', n::text, 'x' from generate_series(1, $1) n";
+    let rows =
+        "insert into avouch.outbox (topic, key, payload) select 'done', n::text, 'x' from generate_series(1, $1) n";
     client.execute(rows, &[&retained]).await.expect("rows are valid");
     let done = "update avouch.outbox set state = 'consumed', sent_at = now() where topic = 'done'";
     client.batch_execute(done).await.expect("is valid");
