@@ -77,7 +77,7 @@ pub async fn ask_discard(
 
 async fn page(visit: &Visit, state: &State, act: Act, group: &Group, count: &Outcome) -> Result<Html<String>, Problem> {
     let examples = find(state, &Search { limit: Some(EXAMPLES), ..group.search() }).await?.messages;
-    Ok(Html(dry_run(visit, act, group, count.matched, &examples).into_string()))
+    Ok(Html(dry_run(visit, act, group, count, &examples).into_string()))
 }
 
 pub async fn resend(
