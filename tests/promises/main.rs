@@ -32,6 +32,7 @@ mod secure;
 mod storm;
 
 mod cli;
+mod console;
 mod commands;
 mod consumers;
 mod contract;

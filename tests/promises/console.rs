@@ -1,0 +1,195 @@
+//! The console in a browser: what people do with it, on any screen, by keys, and with texts that mean them ill.
+
+use avouch_tests::browser::{Browser, Page, Screen, Theme, View};
+use avouch_tests::hostile_text::{Harm, assert_inert, corpus};
+use avouch_tests::wait::{secs, until};
+use uuid::Uuid;
+
+use crate::admin::Served;
+
+/// A console with something in each of its corners.
+struct Desk {
+    served: Served,
+    message: Uuid,
+    transaction: Uuid,
+}
+
+impl Desk {
+    async fn new() -> Self {
+        let served = Served::with("[consumer.billing]\ntopics = [\"orders\"]").await;
+        served.sql("select avouch.pause('topic', 'held', 'while the shop moves')").await;
+        served.ground.insert("held", 3, 0, 3).await;
+        served
+            .sql(
+                "update avouch.outbox set state = 'dead', reason = 'no customer ' || seq where topic = 'held'; \
+                 insert into avouch.tx (id, checker, state, check_at, ref, reason) \
+                 values (avouch.uuid_v7(), 'pay', 'in_doubt', clock_timestamp(), 'payment 7', 'the bank does not answer'); \
+                 insert into avouch.inbox (consumer, key, state, reason) \
+                 select id, 'work', 'parked', 'lease ended' from avouch.consumer where name = 'billing'",
+            )
+            .await;
+        served.ground.insert("orders", 3, 0, 20).await;
+        served.ground.drained().await;
+        let one = async |sql: &str| served.ground.client.query_one(sql, &[]).await.expect("it is there").get(0);
+        let message = one("select id from avouch.outbox where topic = 'orders' and payload = '2:5'").await;
+        let transaction = one("select id from avouch.tx").await;
+        Self { served, message, transaction }
+    }
+
+    /// A page of somebody with this role, who has just logged in by the form.
+    async fn page(&self, role: &str, view: View) -> Page {
+        let name = format!("{role}.{}", Uuid::now_v7().simple());
+        let token = self.served.token(&name[..20], role).await;
+        let page = Browser::with(view).await.page(&self.at("/login")).await;
+        page.fill("#token", &token).await;
+        page.click("form.login button").await;
+        page.wait_for(".flow").await;
+        page
+    }
+
+    fn at(&self, path: &str) -> String {
+        format!("{}{path}", self.served.origin())
+    }
+
+    /// Every kind of page.
+    fn places(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("overview", "/".into()),
+            ("messages", "/messages?topic=orders".into()),
+            ("message", format!("/messages/{}", self.message)),
+            ("transactions", "/transactions".into()),
+            ("transaction", format!("/transactions/{}", self.transaction)),
+            ("dead", "/dead".into()),
+            ("resend", "/dead/resend?consumer=-&topic=held&failure=no%20customer%20%3F".into()),
+            ("consumers", "/consumers".into()),
+            ("consumer", "/consumers/billing".into()),
+            ("plugins", "/plugins".into()),
+            ("plugin", "/plugins/pay".into()),
+            ("instances", "/instances".into()),
+            ("holds", "/holds".into()),
+            ("audit", "/audit".into()),
+        ]
+    }
+}
+
+#[tokio::test]
+async fn every_page_is_quiet_accessible_and_fits_on_any_screen_in_both_schemes() {
+    let desk = Desk::new().await;
+    for screen in Screen::ALL {
+        for theme in Theme::ALL {
+            let page = desk.page("admin", View { screen, theme, ..View::default() }).await;
+            for (name, path) in desk.places() {
+                page.goto(&desk.at(&path)).await;
+                page.screenshot(&format!("console-{name}-{}-{}", screen.name(), theme.name())).await;
+                page.assert_accessible().await;
+                page.assert_fits().await;
+                page.assert_quiet().await;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn operator_finds_a_message_by_its_key_and_reads_its_history() {
+    let desk = Desk::new().await;
+    let page = desk.page("view", View { timezone: "Asia/Shanghai".into(), ..View::default() }).await;
+    page.press("/").await;
+    page.wait_for_url("/messages").await;
+    page.wait_for("#search").await;
+    page.type_into("#search", "2").await;
+    page.press("Enter").await;
+    page.wait_for_url("key=2").await;
+    page.press("Escape").await;
+    page.press("j").await;
+    page.press("Enter").await;
+    page.wait_for("ol.timeline").await;
+    let history = page.text("ol.timeline").await;
+    assert!(history.contains("inserted") && history.contains("GMT+8"), "in the reader's own time: {history}");
+    page.assert_quiet().await;
+}
+
+#[tokio::test]
+async fn failure_group_is_sent_again_by_hand() {
+    let desk = Desk::new().await;
+    let page = desk.page("operate", View::default()).await;
+    page.press("g").await;
+    page.press("d").await;
+    page.wait_for_text("no customer ?").await;
+    page.click("a[href^='/dead/resend']").await;
+    page.wait_for_text("Send 3 again").await;
+    page.fill("input[name=why]", "the customers are back").await;
+    page.click(".deed form button").await;
+    page.wait_for_text("3 of 3: sent again.").await;
+    assert!(!page.url().await.contains("notice"), "it is told once, not when the page is loaded again");
+    assert_eq!(desk.served.ground.count("ready").await, 3);
+    page.assert_quiet().await;
+}
+
+#[tokio::test]
+async fn transaction_in_doubt_is_settled_after_a_reason_was_given() {
+    let desk = Desk::new().await;
+    let page = desk.page("operate", View::default()).await;
+    page.click("a[href='/transactions?state=in_doubt']").await;
+    page.click("tbody a").await;
+    page.wait_for_text("the bank does not answer").await;
+    page.click("details.deed:first-of-type summary").await;
+    page.click("details[open] button").await;
+    assert!(page.focused().await.contains("input"), "the browser asks for the reason");
+    page.fill("details[open] input[name=why]", "the bank has it").await;
+    page.click("details[open] button").await;
+    page.wait_for_text("committed.").await;
+    page.assert_quiet().await;
+}
+
+#[tokio::test]
+async fn overview_renews_itself_and_keeps_the_focus() {
+    let desk = Desk::new().await;
+    let page = desk.page("view", View::default()).await;
+    page.wait_for(".live.on").await;
+    page.evaluate("document.querySelector('.flow .wide a').focus()").await;
+    let focused = page.focused().await;
+    desk.served.sql("select avouch.pause('topic', 'orders')").await;
+    desk.served.ground.insert("orders", 1, 100, 421).await;
+    page.wait_for_text("orders is paused").await;
+    until("the count to be shown", secs(30), async || page.text(".flow .wide").await.contains("321").then_some(()))
+        .await;
+    assert_eq!((page.focused().await, focused.is_empty()), (focused.clone(), false));
+    page.assert_quiet().await;
+}
+
+#[tokio::test]
+async fn hostile_texts_are_shown_as_texts() {
+    let desk = Desk::new().await;
+    desk.served.sql("select avouch.pause('topic', 'hostile')").await;
+    let page = desk.page("admin", View::default()).await;
+    for text in corpus().into_iter().filter(|text| text.harm != Harm::Text || text.text.len() < 100_000) {
+        let insert =
+            "insert into avouch.outbox (topic, key, payload) values ('hostile', left($1, 200), $1) returning id";
+        let row = desk.served.ground.client.query_one(insert, &[&text.text]).await.expect("it is a text");
+        let id: Uuid = row.get(0);
+        let dead = "update avouch.outbox set state = 'dead', reason = left($2, 300) where id = $1";
+        desk.served.ground.client.execute(dead, &[&id, &text.text]).await.expect("it is there");
+        page.goto(&desk.at(&format!("/messages/{id}"))).await;
+        assert_inert(&page, std::slice::from_ref(&text)).await;
+        page.assert_fits().await;
+    }
+    for path in ["/messages?topic=hostile", "/dead"] {
+        page.goto(&desk.at(path)).await;
+        page.assert_quiet().await;
+        page.assert_fits().await;
+    }
+}
+
+#[tokio::test]
+async fn viewer_sees_no_buttons_and_keys_are_told() {
+    let desk = Desk::new().await;
+    let page = desk.page("view", View { locale: "zh-CN".into(), ..View::default() }).await;
+    page.goto(&desk.at("/dead")).await;
+    assert_eq!(page.texts("main form, main .deeds a").await, Vec::<String>::new());
+    page.press("?").await;
+    page.wait_for("dialog[open]").await;
+    page.wait_for_text("键盘").await;
+    page.press("Escape").await;
+    page.wait_until_gone("dialog").await;
+    page.assert_quiet().await;
+}
