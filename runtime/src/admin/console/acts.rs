@@ -228,7 +228,7 @@ pub async fn remove_consumer(
 ) -> Act {
     let (reason, place) = (Reason { reason: required(form.why)? }, format!("/consumers/{}", segment(&name)));
     // One that is configured is refused as a conflict, with what to do: that is shown, not told as a lost race.
-    consumers::remove_consumer(administrator, state, Path(name), Body(reason)).await?;
+    consumers::remove_consumer(administrator, state, Path(name), Body(reason)).await.map(drop)?;
     Ok(told(&place, Notice::one(Deed::RemoveConsumer, true.into())))
 }
 
@@ -240,7 +240,7 @@ pub async fn restore_plugin(
 ) -> Act {
     let back = Back { to: Some(form.to), reason: reason(form.why) };
     let place = format!("/plugins/{}", segment(&name));
-    plugins::roll_back_plugin(administrator, state, Path(name), Body(back)).await?;
+    plugins::roll_back_plugin(administrator, state, Path(name), Body(back)).await.map(drop)?;
     Ok(told(&place, Notice::one(Deed::Restore, true.into())))
 }
 
