@@ -195,6 +195,7 @@ impl Upkeep {
         let before = first_id_of(SystemTime::now().checked_sub(kept).unwrap_or(SystemTime::UNIX_EPOCH));
         let mut total = 0;
         // Messages end in any order.
+        let mut walk = None;
         let mut restarts = self.restart_at <= Instant::now();
         if restarts {
             self.retired_to = Uuid::nil();
@@ -202,19 +203,31 @@ impl Upkeep {
         for _ in 0..RETIRE_BATCHES {
             let began = Instant::now();
             let (count, last) = self.parts.store.retire(self.retired_to, before, RETIRE_ROWS).await?;
+            let took = began.elapsed();
             total += count;
             if let Some(last) = last {
                 self.retired_to = last;
             }
-            if std::mem::take(&mut restarts) {
-                // What waits for a consumer is passed one by one, and so is what a held snapshot keeps: not for most of the time.
-                self.restart_at = Instant::now() + began.elapsed() * RESTART_PAUSE_FACTOR;
+            let is_end = count < usize::try_from(RETIRE_ROWS).unwrap_or(usize::MAX);
+            // What waits for a consumer is passed one by one, and so is what a held snapshot keeps: not for most of the time. How long
+            // that took is told by the next batch, which deletes as much and passes nothing.
+            match walk.take() {
+                _ if restarts && is_end => self.pause(took),
+                _ if restarts => walk = Some(took),
+                Some(first) => self.pause(first.saturating_sub(took)),
+                None => {}
             }
-            if count < usize::try_from(RETIRE_ROWS).unwrap_or(usize::MAX) {
+            restarts = false;
+            if is_end {
                 break;
             }
         }
         Ok(total)
+    }
+
+    /// No look from the beginning for so many times as long as one takes.
+    fn pause(&mut self, walk: Duration) {
+        self.restart_at = Instant::now() + walk * RESTART_PAUSE_FACTOR;
     }
 }
 
