@@ -1,9 +1,11 @@
 //! The HTTP API and the console: who is let in, what is answered to whom, and how it bears those who mean it ill.
 
 mod doors;
+mod fuzzed;
 mod https;
 mod issuer;
 mod known;
+mod large;
 mod limits;
 mod pages;
 mod sessions;

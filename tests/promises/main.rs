@@ -32,8 +32,8 @@ mod secure;
 mod storm;
 
 mod cli;
-mod console;
 mod commands;
+mod console;
 mod consumers;
 mod contract;
 mod docs;

@@ -75,7 +75,8 @@ impl Schemathesis {
         let args = ["--no-color", "run", openapi_url, "--url", base_url];
         let asked = Schemathesis { args: args.map(str::to_owned).to_vec(), examples: more.unwrap_or(EXAMPLES) };
         // The suite asks the same each time; who asks for more wants to find something new.
-        if more.is_none() { asked.with(&["--generation-deterministic"]) } else { asked }
+        let remembering = ["--generation-database", "none"];
+        if more.is_none() { asked.with(&["--generation-deterministic"]) } else { asked.with(&remembering) }
     }
 
     /// With a header in each request, such as `Authorization`.
@@ -104,8 +105,6 @@ impl Schemathesis {
             "--continue-on-failure",
             "--request-timeout",
             REQUEST_MAX_SECONDS,
-            "--generation-database",
-            "none",
             "--report",
             "json",
             "--report-json-path",
