@@ -43,7 +43,8 @@ impl Desk {
         let page = Browser::with(view).await.page(&self.at("/login")).await;
         page.fill("#token", &token).await;
         page.click("form.login button").await;
-        page.wait_for(".flow").await;
+        // It is shown by the script: keys are heard from then on.
+        page.wait_for("[data-live-sign]").await;
         page
     }
 
@@ -99,7 +100,7 @@ async fn operator_finds_a_message_by_its_key_and_reads_its_history() {
     page.type_into("#search", "2").await;
     page.press("Enter").await;
     page.wait_for_url("key=2").await;
-    page.press("Escape").await;
+    page.wait_for_text("GMT+8").await;
     page.press("j").await;
     page.press("Enter").await;
     page.wait_for("ol.timeline").await;
@@ -120,7 +121,9 @@ async fn failure_group_is_sent_again_by_hand() {
     page.fill("input[name=why]", "the customers are back").await;
     page.click(".deed form button").await;
     page.wait_for_text("3 of 3: sent again.").await;
-    assert!(!page.url().await.contains("notice"), "it is told once, not when the page is loaded again");
+    // Told once, not when the page is loaded again.
+    until("the address to be without it", secs(30), async || (!page.url().await.contains("notice")).then_some(()))
+        .await;
     assert_eq!(desk.served.ground.count("ready").await, 3);
     page.assert_quiet().await;
 }

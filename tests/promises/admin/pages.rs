@@ -100,8 +100,9 @@ async fn language_that_was_chosen_is_kept_and_leads_back() {
     assert!(login.contains("<html lang=\"zh-CN\">") && login.contains("登录"), "{login}");
     let away = send(served.form("/language", "language=en&next=%2F%2Fevil.example")).await;
     assert_eq!(away.headers()[LOCATION], "/");
-    let foreign = served.form("/language", "language=en").header("sec-fetch-site", "cross-site");
-    assert_eq!(send(foreign.header("origin", "https://evil.example")).await.status(), 403);
+    let foreign = served.ask(Method::POST, "/language").header("origin", "https://evil.example");
+    let foreign = foreign.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body("language=en");
+    assert_eq!(send(foreign).await.status(), 403);
 }
 
 #[tokio::test]

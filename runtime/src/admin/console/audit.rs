@@ -39,7 +39,7 @@ fn row(visit: &Visit, one: &Audited) -> Markup {
             th scope="row" data-label=(w.who) { (shown(&one.actor)) }
             td data-label=(w.action) { (shown(&one.action)) }
             td data-label=(w.subject) { (subject(one)) }
-            td data-label=(w.detail) { (or_dash(one.detail.as_deref())) }
+            td data-label=(w.detail) { (or_dash(one.detail.as_deref().filter(|detail| Some(*detail) != one.why.as_deref()))) }
             td data-label=(w.why) { (or_dash(one.why.as_deref())) }
         }
     }

@@ -22,7 +22,7 @@ use crate::admin::state::State;
 use crate::store::search::Search;
 
 /// So many of them are shown before they are dealt with.
-const EXAMPLES: i64 = 5;
+const EXAMPLES: u8 = 5;
 
 /// A group, and that it is confirmed.
 #[derive(Debug, Deserialize)]
@@ -76,7 +76,7 @@ pub async fn ask_discard(
 }
 
 async fn page(visit: &Visit, state: &State, act: Act, group: &Group, count: &Outcome) -> Result<Html<String>, Problem> {
-    let examples = find(state, &Search { limit: Some(EXAMPLES), ..group.search() }).await?.messages;
+    let examples = find(state, &Search { limit: Some(EXAMPLES.into()), ..group.search() }).await?.messages;
     Ok(Html(dry_run(visit, act, group, count, &examples).into_string()))
 }
 
@@ -128,9 +128,12 @@ pub async fn ask_replay(
     let topic = Some(wished.topic.trim().to_owned()).filter(|topic| !topic.is_empty());
     let again = Again { topic: topic.clone(), since, until, dry_run: true, ..Again::default() };
     let count = replay_messages(operator, state.clone(), Path(consumer.clone()), Body(again)).await?.0;
-    let search = Search { topic: topic.clone(), since, until, limit: Some(EXAMPLES), ..Search::default() };
-    let mut examples = find(&state, &search).await?.messages;
-    examples.retain(|message| ["sent", "consumed"].contains(&message.state.as_str()));
+    // The newest may not be sent yet.
+    let search =
+        Search { topic: topic.clone(), since, until, limit: Some(20 * i64::from(EXAMPLES)), ..Search::default() };
+    let sent =
+        find(&state, &search).await?.messages.into_iter().filter(|m| ["sent", "consumed"].contains(&m.state.as_str()));
+    let examples: Vec<_> = sent.take(EXAMPLES.into()).collect();
     let range = Range {
         topic: topic.unwrap_or_default(),
         since: since.map(written).unwrap_or_default(),

@@ -100,7 +100,7 @@ fn row(visit: &Visit, group: &FailureGroup) -> Markup {
         tr {
             th.reason scope="row" data-label=(w.failure) { @if group.failure.is_empty() { (w.no_reason) } @else { (shown(&group.failure)) } }
             td data-label=(w.consumer) { @if group.consumer == "-" { (w.never_sent) } @else { (shown(&group.consumer)) } }
-            td data-label=(w.topic) { (code(&group.topic)) }
+            td.topic data-label=(w.topic) { (code(&group.topic)) }
             td.n data-label=(w.messages) {
                 a href=(address("/messages", &all)) { (number(group.messages)) }
             }

@@ -135,7 +135,7 @@ fn row(visit: &Visit, m: &Message) -> Markup {
                 (state(visit, &m.state))
                 @if m.generation > 0 { " " (chip("past", &html! { (w.generation) " " (m.generation) })) }
             }
-            td data-label=(w.topic) { (code(&m.topic)) }
+            td.topic data-label=(w.topic) { (code(&m.topic)) }
             td data-label=(w.key) { (or_dash(m.key.as_deref())) }
             td data-label=(w.inserted) { (time(visit, m.created_at)) }
             td.n data-label=(w.size) { (bytes(m.bytes)) }

@@ -65,6 +65,8 @@ fn one(visit: &Visit, event: &Event) -> Markup {
 fn kind(event: &Event) -> &'static str {
     match event.what.as_str() {
         "received" | "consumed" | "committed" | "inbox_done" => "good",
+        // Asked for by somebody: nothing went wrong.
+        "missed" if event.actor.is_some() => "way",
         "dead" | "missed" | "in_doubt" | "inbox_rejected" | "inbox_parked" => "bad",
         "sent" | "sent_again" | "inbox_running" => "way",
         _ => "past",
@@ -77,6 +79,7 @@ fn name(visit: &Visit, event: &Event) -> Markup {
         "inserted" => w.ev_inserted,
         "released" => w.ev_released,
         "received" => w.ev_received,
+        "missed" if event.actor.is_some() => w.state_pending,
         "missed" => w.ev_missed,
         "sent_again" => w.ev_sent_again,
         "asked" => w.ev_asked,
