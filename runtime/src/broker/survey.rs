@@ -363,7 +363,7 @@ impl Survey {
 
 /// The client forgets complaints beyond 128 that nobody has read.
 const COMPLAINTS_MAX: usize = 100;
-const NO_SUBJECT: &str = "avouch..doctor";
+const NO_SUBJECT: &str = "avouch.>.doctor";
 
 fn headers(body: Body) -> HeaderMap {
     let mut headers = HeaderMap::new();
