@@ -49,25 +49,26 @@ pub fn is_safe(method: &Method) -> bool {
 /// sends no referrer posts its forms with the origin `null`. What says neither comes from no browser of today; only a session, which browsers
 /// bring along by themselves, must not come without a word.
 fn same_origin(state: &State, headers: &HeaderMap, by: &By) -> Result<(), Problem> {
-    let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or_default());
-    let host = text(HOST.as_str()).unwrap_or_default();
-    let origin = text(ORIGIN.as_str());
-    let is_own = origin.map(|origin| state.site.owns(origin, host));
-    let passes = match (text("sec-fetch-site"), is_own) {
-        (Some("same-origin"), None | Some(true)) => true,
-        (Some("same-origin"), Some(false)) => origin == Some("null"),
-        (Some(_), _) => false,
-        (None, Some(is_own)) => is_own,
-        (None, None) => !matches!(by, By::Session(_)),
+    // Of several of a name, the worst counts.
+    let all = |name: &str| -> Vec<&str> {
+        headers.get_all(name).into_iter().map(|value| value.to_str().unwrap_or_default()).collect()
+    };
+    let (sites, origins) = (all("sec-fetch-site"), all(ORIGIN.as_str()));
+    let host = headers.get(HOST).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let is_own = |origin: &&str| state.site.owns(origin, host);
+    let passes = match (sites.is_empty(), origins.is_empty()) {
+        (false, _) => {
+            sites.iter().all(|site| *site == "same-origin") && origins.iter().all(|o| *o == "null" || is_own(o))
+        }
+        (true, false) => origins.iter().all(is_own),
+        (true, true) => !matches!(by, By::Session(_)),
     };
     if passes {
         return Ok(());
     }
+    let from = origins.first().copied().unwrap_or("a page that does not say where it is");
     Err(Problem::foreign(
-        format!(
-            "it comes from {}, which is not this console",
-            origin.unwrap_or("a page that does not say where it is")
-        ),
+        format!("it comes from {from}, which is not this console"),
         "use the console's own pages; behind a proxy, set admin.public_url to what browsers call it",
     ))
 }

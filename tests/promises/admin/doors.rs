@@ -128,6 +128,10 @@ async fn refuses_foreign_pages(served: &Served, route: &Route, token: &str, cook
         let own = ask().header("cookie", cookie).header("origin", served.origin());
         expect(route, site, own.header("sec-fetch-site", site), 403).await;
     }
+    let two = ask().header("cookie", cookie).header("origin", served.origin()).header("sec-fetch-site", "same-origin");
+    expect(route, "two origins", two.header("origin", "https://evil.example"), 403).await;
+    let two = ask().header("cookie", cookie).header("origin", served.origin()).header("sec-fetch-site", "same-origin");
+    expect(route, "from two places", two.header("sec-fetch-site", "cross-site"), 403).await;
     expect(route, "a session and no word of where from", ask().header("cookie", cookie), 403).await;
 }
 

@@ -29,7 +29,7 @@ async fn whatever_cannot_be_done_is_a_problem_with_a_remedy() {
     problem(post("{}".into()), 415).await;
     problem(post("{}".into()).header("content-type", "text/plain"), 415).await;
     problem(json("{\"name\": "), 400).await;
-    problem(json("{} {}"), 400).await;
+    problem(json("{\"name\": \"x\", \"role\": \"view\"} {}"), 400).await;
     problem(json("[]"), 422).await;
     problem(json(&format!("{{\"name\": \"{}\"}}", "x".repeat(70 << 10))), 413).await;
     let revoke = served.ask(Method::POST, "/v1/tokens/x/revoke").bearer_auth(&admin).body("{}");

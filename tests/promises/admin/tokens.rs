@@ -17,7 +17,9 @@ async fn token(served: &Served, args: &[&str]) -> Told {
 async fn token_of_the_command_line_is_let_in_until_it_is_revoked() {
     let served = Served::new().await;
     let made = token(&served, &["create", "ci.deploy", "--role", "operate", "--json"]).await.succeeds();
-    let made: Value = serde_json::from_str(&made.text).expect("it is one JSON document");
+    // What is said to people follows on the error output.
+    let mut documents = serde_json::Deserializer::from_str(&made.text).into_iter::<Value>();
+    let made = documents.next().and_then(Result::ok).expect("the output is one JSON document");
     let secret = made["secret"].as_str().expect("the secret is told").to_owned();
     assert_eq!(served.json("/v1/me", &secret).await, json!({ "who": "ci.deploy", "role": "operate" }));
     token(&served, &["list"]).await.succeeds().says("ci.deploy  operate  valid").says("used 2");
