@@ -140,7 +140,7 @@ async fn history_of_a_message_that_a_consumer_gave_up_tells_of_its_recovery() {
 /// Twice in progress, once unknown, then a rollback: by how often it was asked before.
 fn hesitant() -> Guest {
     let answer = |which: u32, first: u32, second: u32| {
-        let stores = [which, first, second].iter().zip([4, 8, 12]);
+        let stores = [which, first, second].into_iter().zip([4, 8, 12]);
         stores
             .map(|(value, at)| format!("(i32.store (i32.const {}) (i32.const {value}))", 2048 + at))
             .collect::<String>()
