@@ -202,7 +202,7 @@ fn command() -> clap::Command {
 
 /// The page of the documentation that says it.
 pub fn markdown() -> String {
-    reference::markdown(&command())
+    reference::markdown(command())
 }
 
 async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {

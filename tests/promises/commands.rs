@@ -69,7 +69,7 @@ impl Desk {
         let words = [&[program], args, &["--database-url", self.database.url()]].concat();
         let line: Vec<String> = words.into_iter().map(quoted).collect();
         let mut command = Command::new("script");
-        command.args(["-qec", &format!("{before}; stty cols {columns}; exec {}", line.join(" ")), "/dev/null"]);
+        command.args(["-qec", &format!("{before}; stty cols {columns} rows 50; exec {}", line.join(" ")), "/dev/null"]);
         command.env("TERM", "xterm").env_remove("NO_COLOR").kill_on_drop(true);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("no `script`: install bsdutils (util-linux)");

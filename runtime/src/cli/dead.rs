@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use super::messages::{Extent, Filter, listed};
+use super::messages::{Extent, Filter, Layout, listed};
 use super::operator::Operator;
 use super::redo::{self, Which};
 use super::table::{Cell, Fit, Table};
@@ -80,7 +80,9 @@ pub async fn run(operator: &Operator, dead: Dead) -> anyhow::Result<ExitCode> {
 async fn list(operator: &Operator, which: List) -> anyhow::Result<ExitCode> {
     let consumer = which.filter.consumer.clone();
     let rows_of = |m: &Message| rows(m, consumer.as_deref());
-    listed(operator, which.filter.search(Some("dead".into())), which.extent, COLUMNS, rows_of).await
+    let none = if which.filter.is_any() { "no dead message is like that" } else { "no message is dead" };
+    let layout = Layout { columns: COLUMNS, none };
+    listed(operator, which.filter.search(Some("dead".into())), which.extent, layout, rows_of).await
 }
 
 /// One for each consumer that it is dead for; one for a message that was never sent.

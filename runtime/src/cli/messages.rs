@@ -104,7 +104,8 @@ pub async fn run(operator: &Operator, command: Command) -> anyhow::Result<ExitCo
     match command {
         Command::List(list) => {
             let search = list.filter.search(list.state);
-            listed(operator, search, list.extent, COLUMNS, row).await
+            let layout = Layout { columns: COLUMNS, none: "no message is like that" };
+            listed(operator, search, list.extent, layout, row).await
         }
         Command::Show { id, payload, bytes_max } => show(operator, id, payload.then_some(bytes_max)).await,
         Command::Resend(which) => redo::resend(operator, which).await,
@@ -127,17 +128,26 @@ impl Filter {
     }
 }
 
+/// How a listing looks.
+#[derive(Clone, Copy, Debug)]
+pub struct Layout {
+    /// The table's.
+    pub columns: &'static [(&'static str, Fit)],
+    /// What is said instead of an empty one.
+    pub none: &'static str,
+}
+
 /// Lists what is found, an answer of the store at a time.
 pub async fn listed<const N: usize>(
     operator: &Operator,
     mut search: Search,
     extent: Extent,
-    columns: &'static [(&'static str, Fit)],
+    layout: Layout,
     rows_of: impl Fn(&Message) -> Vec<[Cell; N]>,
 ) -> anyhow::Result<ExitCode> {
     search.cursor = extent.cursor;
     let mut left = if extent.all { usize::MAX } else { usize::try_from(extent.limit).unwrap_or(usize::MAX) };
-    let (mut listing, mut poor) = (Listing::new(operator.form, columns), 0);
+    let (mut listing, mut poor) = (Listing::new(operator.form, layout), 0);
     loop {
         let asked = ANSWER_ROWS.min(i64::try_from(left).unwrap_or(ANSWER_ROWS));
         search.limit = Some(asked);
@@ -164,12 +174,13 @@ async fn answer(operator: &Operator, search: &Search) -> anyhow::Result<Found> {
 struct Listing {
     form: Form,
     table: Table,
+    none: &'static str,
     count: usize,
 }
 
 impl Listing {
-    fn new(form: Form, columns: &'static [(&'static str, Fit)]) -> Self {
-        Self { form, table: Table::new(columns), count: 0 }
+    fn new(form: Form, Layout { columns, none }: Layout) -> Self {
+        Self { form, table: Table::new(columns), none, count: 0 }
     }
 
     fn add<const N: usize>(
@@ -200,7 +211,7 @@ impl Listing {
                 let begin = if self.count == 0 { "{\"messages\": [" } else { "" };
                 tell::text(&format!("{begin}], \"cursor\": {}}}", serde_json::to_string(&cursor)?))
             }
-            (Form::Text, None) if self.count == 0 => tell::text("no message is like that"),
+            (Form::Text, None) if self.count == 0 => tell::text(self.none),
             (Form::Text, Some(cursor)) => {
                 eprintln!("there may be more: --all, or --cursor {cursor}");
                 Ok(())

@@ -61,26 +61,30 @@ pub fn man(command: Command, dir: Option<&Path>) -> anyhow::Result<()> {
 }
 
 /// The commands and what they take, for the documentation.
-pub fn markdown(command: &Command) -> String {
-    // An argument cannot be written before its command is complete.
-    let mut command = command.clone();
+pub fn markdown(mut command: Command) -> String {
+    // Arguments know how they are written once all is built.
     command.build();
     let mut page = PAGE.to_owned();
     for (title, names) in GROUPS {
         page += &format!("\n## {title}\n");
-        for sub in names.iter().filter_map(|name| command.find_subcommand(name)) {
+        for sub in names.iter().filter(|name| **name != "help").filter_map(|name| command.find_subcommand(name)) {
             section(&mut page, sub, "avouch");
         }
     }
     page += "\n## Everywhere\n\n";
     let global = command.get_arguments().filter(|arg| arg.is_global_set());
-    global.for_each(|arg| page += &item(arg));
+    global.filter(|arg| !is_clap_s(arg)).for_each(|arg| page += &item(arg));
     page
+}
+
+/// What clap adds by itself.
+fn is_clap_s(arg: &Arg) -> bool {
+    ["help", "version"].contains(&arg.get_id().as_str())
 }
 
 fn section(page: &mut String, command: &Command, above: &str) {
     let path = format!("{above} {}", command.get_name());
-    let own: Vec<&Arg> = command.get_arguments().filter(|arg| !arg.is_global_set() && arg.get_id() != "help").collect();
+    let own: Vec<&Arg> = command.get_arguments().filter(|arg| !arg.is_global_set() && !is_clap_s(arg)).collect();
     let places: String = own.iter().filter(|arg| arg.is_positional()).map(|arg| format!(" {arg}")).collect();
     let about = command.get_about().map(ToString::to_string).unwrap_or_default();
     let aliases: Vec<String> = command.get_visible_aliases().map(|alias| format!("`{above} {alias}`")).collect();
@@ -127,7 +131,7 @@ mod tests {
         fn look(command: &Command) {
             assert!(command.get_about().is_some(), "{} says nothing", command.get_name());
             for arg in command.get_arguments() {
-                assert!(arg.get_help().is_some(), "{arg} of {} says nothing", command.get_name());
+                assert!(arg.get_help().is_some(), "{} of {} says nothing", arg.get_id(), command.get_name());
             }
             command.get_subcommands().filter(|sub| !sub.is_hide_set()).for_each(look);
         }

@@ -69,8 +69,10 @@ async fn create(op: &Operator, secret: &str, name: &str, role: &str, days: Optio
 fn print_created(operator: &Operator, secret: &str, token: &Token) -> anyhow::Result<ExitCode> {
     let mut document = serde_json::to_value(token)?;
     document["secret"] = json!(secret);
-    operator.tell(&document, || secret.to_owned())?;
-    eprintln!("token {}, role {}, {}; the secret is not shown again", token.name, token.role.name(), until(token));
+    operator.tell(&document, || {
+        eprintln!("token {}, role {}, {}; the secret is not shown again", token.name, token.role.name(), until(token));
+        secret.to_owned()
+    })?;
     Ok(ExitCode::SUCCESS)
 }
 

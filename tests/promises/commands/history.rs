@@ -119,14 +119,14 @@ async fn history_of_a_message_that_a_consumer_gave_up_tells_of_its_recovery() {
     relayed.client.batch_execute(&refuse).await.expect("is valid");
     relayed.in_state(id, "dead").await;
     text_of(&relayed, &["resend", &text]).await;
-    // Both places are acknowledged: whichever comes first is the receipt.
-    acknowledge(&relayed).await;
-    until("it is consumed", LIMIT, async || {
-        acknowledge(&relayed).await;
-        let sql = "select from avouch.outbox where id = $1 and state = 'consumed'";
+    // Whichever of its two places is acknowledged is the receipt, so it must have come to both.
+    until("it is sent again", LIMIT, async || {
+        let sql = "select from avouch.recovery where message_id = $1 and state = 'sent'";
         relayed.client.query_opt(sql, &[&id]).await.expect("is valid").map(drop)
     })
     .await;
+    acknowledge(&relayed).await;
+    relayed.in_state(id, "consumed").await;
     let events = history(&relayed, &["messages", "show", &text]).await;
     let of_billing: Vec<&str> =
         events.iter().filter(|e| e["consumer"] == "billing").filter_map(|e| e["what"].as_str()).collect();
