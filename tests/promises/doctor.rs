@@ -174,7 +174,7 @@ async fn healthy_installation_has_no_warning_and_no_problem() {
     let findings = healthy.findings().await;
     findings.only(&[], &[]);
     let fine =
-        ["server", "schema", "doorbell", "runtimes", "permission", "stream", "durable", "plugin", "binding_role"];
+        ["version", "schema", "doorbell", "runtimes", "permission", "stream", "durable", "plugin", "binding_role"];
     for check in &fine {
         assert!(findings.checks("ok").contains(check), "{check}: {:#?}", findings.0);
     }

@@ -67,13 +67,14 @@ async fn small_stream() -> (Relayed, stream::Config) {
 
 /// Acknowledges the next message of billing.
 async fn acknowledge(relayed: &Relayed) {
-    until("billing gets a message", LIMIT, async || {
-        let stream = relayed.jetstream.get_stream(&relayed.names.stream).await.ok()?;
-        let durable: async_nats::jetstream::consumer::PullConsumer = stream.get_consumer("billing").await.ok()?;
-        let mut batch = durable.batch().max_messages(1).expires(Duration::from_secs(1)).messages().await.ok()?;
-        batch.next().await?.ok()?.ack().await.ok()
-    })
-    .await;
+    until("billing gets a message", LIMIT, async || acknowledged(relayed).await).await;
+}
+
+async fn acknowledged(relayed: &Relayed) -> Option<()> {
+    let stream = relayed.jetstream.get_stream(&relayed.names.stream).await.ok()?;
+    let durable: async_nats::jetstream::consumer::PullConsumer = stream.get_consumer("billing").await.ok()?;
+    let mut batch = durable.batch().max_messages(1).expires(Duration::from_secs(1)).messages().await.ok()?;
+    batch.next().await?.ok()?.ack().await.ok()
 }
 
 #[tokio::test]
@@ -86,8 +87,12 @@ async fn history_of_a_message_that_was_refused_buried_resent_and_received_is_tol
     relayed.jetstream.update_stream(large).await.expect("it may grow");
     text_of(&relayed, &["messages", "resend", &text, "--reason", "the stream takes it now"]).await;
     relayed.in_state(id, "sent").await;
-    acknowledge(&relayed).await;
-    relayed.in_state(id, "consumed").await;
+    until("it is acknowledged wherever it is, and consumed", LIMIT, async || {
+        acknowledged(&relayed).await;
+        let sql = "select from avouch.outbox where id = $1 and state = 'consumed'";
+        relayed.client.query_opt(sql, &[&id]).await.expect("is valid").map(drop)
+    })
+    .await;
     let events = history(&relayed, &["messages", "show", &text]).await;
     assert_eq!(words(&events), ["inserted", "dead", "ready", "sent", "received"], "{events:#?}");
     let (buried, resent, sent, received) = (&events[1], &events[2], &events[3], &events[4]);

@@ -3,7 +3,7 @@
 use async_nats::ConnectOptions;
 use avouch_runtime::dev::nats_server::Options;
 use avouch_tests::servers::OwnNats;
-use avouch_tests::stream::{jetstream_at, read_all};
+use avouch_tests::stream::read_all;
 
 use super::*;
 use crate::secure::permissions::{Allowed, runtime};
@@ -36,7 +36,8 @@ async fn each_missing_permission_is_named_and_nothing_is_changed_by_looking() {
     let connect = ConnectOptions::with_user_and_password("admin".into(), "secret".into());
     let extra_config = format!("authorization {{ users: [ {} ] }}\n", entries.join(", "));
     let nats = OwnNats::start_with(Options { extra_config, connect, ..Options::default() }).await;
-    let admin = jetstream_at(&nats.url().replacen("nats://", "nats://admin:secret@", 1)).await;
+    let admin = ConnectOptions::with_user_and_password("admin".into(), "secret".into()).connect(nats.url()).await;
+    let admin = async_nats::jetstream::new(admin.expect("it may do everything"));
     let ground = Ground::with(Database::create().await, nats.url(), admin).await;
     let config = |user: &str| {
         format!(
