@@ -134,6 +134,7 @@ mod tests {
     use super::super::host::Site;
     use super::*;
     use crate::admin::Config;
+    use crate::meters::Scope;
     use crate::secret::Secret;
     use crate::store::{self, Plans, Store};
 
@@ -155,7 +156,9 @@ mod tests {
     #[tokio::test]
     async fn request_that_breaks_is_a_problem_and_the_next_one_is_served() {
         let nowhere = store::Config::of(Secret::new("postgres://127.0.0.1:1/nowhere"));
-        let store = Arc::new(Store::new(&nowhere, "test", Plans::Free).expect("it connects when it is used"));
+        let store = Arc::new(
+            Store::new(&nowhere, Scope::new("main", 1, []), "test", Plans::Free).expect("it connects when it is used"),
+        );
         let site = Site::new(None, false).expect("it has no other name");
         let router = Router::new().route("/breaks", get(breaks)).route("/works", get(|| async { "fine" }));
         let service = TowerToHyperService::new(dressed(router, State::new(Config::default(), site, None, store)));

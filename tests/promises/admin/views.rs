@@ -291,7 +291,7 @@ async fn next(stream: &mut Response, read: &mut String) -> Option<Value> {
             continue;
         }
         let chunk = stream.chunk().await.expect("the stream is whole")?;
-        read.push_str(&String::from_utf8(chunk.to_vec()).expect("it is text"));
+        read.push_str(std::str::from_utf8(&chunk).expect("it is text"));
     }
 }
 

@@ -61,7 +61,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "window",
         ],
     ),
-    ("admin", &["access", "broker", "rules", "secret", "store"]),
+    ("admin", &["access", "broker", "meters", "rules", "secret", "store"]),
     ("checkback", &["alarm", "killpoint", "lifecycle", "rules", "store"]),
     ("deployments", &["alarm", "rules", "store"]),
     ("shards", &["killpoint", "meters", "store"]),

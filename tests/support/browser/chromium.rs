@@ -91,11 +91,11 @@ fn start() -> Result<Chromium, String> {
     let executable = executable()?;
     let dir = scratch::tmp("chromium");
     let (process, cdp) = runtime.block_on(launch(&executable, &dir))?;
-    let janitor = scratch::remove_at_end(process.pid(), &[&dir]);
     let version = runtime.block_on(cdp.call(None, "Browser.getVersion", json!({})));
     let log = process.log().display();
     let version = version.map_err(|why| format!("{why}: see the log of {} in {log}", executable.display()))?;
     let user_agent = text(&version["userAgent"]).to_owned();
+    let janitor = scratch::remove_at_end(process.pid(), &[&dir]);
     Ok(Chromium { runtime, cdp, user_agent, process, _janitor: janitor })
 }
 
