@@ -1,5 +1,6 @@
 //! Avouch's promises, each kept by a test over real servers. One binary, so that they share the servers.
 
+mod equipment;
 mod ground;
 mod relayed;
 

@@ -13,5 +13,7 @@ pub mod process;
 pub mod wait;
 pub mod wire;
 
+pub mod browser;
+
 pub mod plugins;
 pub mod scratch;

@@ -6,9 +6,9 @@ use crate::scratch;
 
 /// The file of a plugin, such as `order-check`.
 pub fn file(name: &str) -> PathBuf {
-    let profile = scratch::profile_dir();
-    let target = profile.parent().expect("a profile lies in the target directory");
-    let file = target.join("guests/wasm32-unknown-unknown/guest").join(format!("{}.wasm", name.replace('-', "_")));
+    let file = scratch::target_dir()
+        .join("guests/wasm32-unknown-unknown/guest")
+        .join(format!("{}.wasm", name.replace('-', "_")));
     assert!(file.is_file(), "no {}: run `make guests`", file.display());
     file
 }

@@ -22,11 +22,24 @@ pub fn profile_dir() -> PathBuf {
     deps.unwrap_or(dir).to_path_buf()
 }
 
+/// The target directory.
+pub fn target_dir() -> PathBuf {
+    let profile = profile_dir();
+    profile.parent().expect("a profile lies in the target directory").to_path_buf()
+}
+
 /// A new, empty directory `target/servers/<name>-<id>`.
 pub fn dir(name: &str) -> PathBuf {
-    let profile = profile_dir();
-    let target = profile.parent().expect("a profile lies in the target directory");
-    let dir = target.join("servers").join(format!("{name}-{}", Uuid::now_v7().simple()));
+    unique(&target_dir().join("servers"), name)
+}
+
+/// A new, empty directory `target/tmp/<name>-<id>`.
+pub fn tmp(name: &str) -> PathBuf {
+    unique(&target_dir().join("tmp"), name)
+}
+
+fn unique(parent: &Path, name: &str) -> PathBuf {
+    let dir = parent.join(format!("{name}-{}", Uuid::now_v7().simple()));
     std::fs::create_dir_all(&dir).unwrap_or_else(|error| panic!("cannot make {}: {error}", dir.display()));
     dir
 }

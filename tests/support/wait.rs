@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use tokio::time::{sleep, timeout};
 
-const POLL: Duration = Duration::from_millis(5);
+/// How often a condition is looked at.
+pub const POLL: Duration = Duration::from_millis(5);
 
 /// Asks until the answer is `Some`, and returns it; panics at the deadline, naming what was waited for and where.
 ///
