@@ -2,6 +2,7 @@
 
 mod browser;
 mod browser_sees;
+mod hostile_text;
 
 use avouch_tests::web::{Web, reply};
 

@@ -14,6 +14,7 @@ pub mod wait;
 pub mod wire;
 
 pub mod browser;
+pub mod hostile_text;
 
 pub mod plugins;
 pub mod scratch;
