@@ -15,6 +15,7 @@ pub mod wire;
 
 pub mod browser;
 pub mod hostile_text;
+pub mod schemathesis;
 
 pub mod plugins;
 pub mod scratch;
