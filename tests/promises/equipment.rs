@@ -3,6 +3,7 @@
 mod browser;
 mod browser_sees;
 mod hostile_text;
+mod population;
 mod schemathesis;
 
 use avouch_tests::web::{Web, reply};

@@ -6,6 +6,7 @@ pub mod servers;
 pub mod web;
 
 pub mod database;
+pub mod population;
 pub mod stream;
 
 pub mod namespace;
