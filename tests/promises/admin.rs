@@ -43,6 +43,8 @@ impl Served {
         let ground = Ground::new().await;
         let avouch = ground.runtime(&format!("[admin]\nlisten = \"127.0.0.1:0\"\n{more}")).await;
         let address = address_of(&avouch).await;
+        // It answers before its source runs: some routes say so.
+        avouch.wait_for_log("avouch runs", secs(60)).await;
         Self { ground, avouch, address, http: client() }
     }
 
