@@ -271,6 +271,107 @@ create table if not exists avouch.inbox (
 ) with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_insert_scale_factor = 0.05,
         autovacuum_vacuum_cost_delay = 1);
 
+-- -- Notifications ----------------------------------------------------------------------------------------------------
+-- Outside parties that are told by HTTP. Those of the configuration, under a short name for the records below, and those made over the
+-- API. A row outlives its section in the file.
+create table if not exists avouch.endpoint (
+  id         int generated always as identity primary key,
+  name       text not null constraint endpoint_name check (name ~ '^[A-Za-z0-9_-]{1,64}$') constraint endpoint_name_unique unique,
+  tenant     text not null default '' constraint endpoint_tenant_length check (octet_length(tenant) <= 128),  -- a label
+  url        text not null constraint endpoint_url_length check (octet_length(url) <= 2048),
+  topics     text[] not null,                 -- as in subjects: orders.created, payments.*, stock.>
+  filter     jsonb not null default '{}',     -- header names in lower case, and the values that messages must have there
+  is_ordered boolean not null default false,  -- messages of one key are told one after the other
+  settings   jsonb not null,                  -- schedule, limits, plugin: what only the sender reads
+  origin     text not null constraint endpoint_origin_known check (origin in ('file', 'api')),
+  state      text not null default 'enabled'
+             constraint endpoint_state_known check (state in ('enabled', 'disabled', 'removed')),
+  reason     text,                            -- why it is disabled
+  failing_since timestamptz,                  -- since the first failure that no success has followed
+  told       boolean not null default true,   -- that it was disabled by an answer
+  created_at timestamptz not null default clock_timestamp(),
+  changed_at timestamptz not null default clock_timestamp()
+);
+
+-- What signs, and what is sent along, for endpoints that were made over the API; those of the file stand there. Nobody but the runtime
+-- reads it.
+create table if not exists avouch.endpoint_secret (
+  id         bigint generated always as identity primary key,
+  endpoint   int not null references avouch.endpoint on delete cascade,
+  kind       text not null constraint endpoint_secret_kind_known check (kind in ('signature', 'header')),
+  name       text,                            -- of a header
+  value      text not null,                   -- whsec_... or whsk_... of a signature
+  created_at timestamptz not null default clock_timestamp(),
+  ends_at    timestamptz                      -- it was replaced: until then both sign
+);
+create index if not exists endpoint_secret_of on avouch.endpoint_secret (endpoint);
+
+-- What a receiver shows to ask what it was sent. Only a digest is kept.
+create table if not exists avouch.endpoint_token (
+  id         bigint generated always as identity primary key,
+  endpoint   int not null references avouch.endpoint on delete cascade,
+  hash       bytea not null constraint endpoint_token_once unique,  -- SHA-256
+  created_by text not null,
+  created_at timestamptz not null default clock_timestamp(),
+  ends_at    timestamptz,
+  revoked_at timestamptz
+);
+create index if not exists endpoint_token_of on avouch.endpoint_token (endpoint);
+
+-- What is told: a message that has endpoints, kept for as long as they may ask, longer than the outbox keeps it.
+create table if not exists avouch.notice (
+  message_id  uuid primary key,
+  topic       text not null,
+  key         text,
+  payload     bytea not null,
+  headers     jsonb,
+  created_at  timestamptz not null,
+  recorded_at timestamptz not null default clock_timestamp()
+);
+create index if not exists notice_key on avouch.notice (topic, key) where key is not null;
+
+-- To whom, and how far that is. Every change of a waiting one is guarded by the attempts that it expects.
+create table if not exists avouch.delivery (
+  endpoint   int not null,                    -- avouch.endpoint
+  message_id uuid not null,                   -- avouch.notice
+  seq        bigint generated always as identity,  -- in the order of their arrival
+  lane       text,                            -- the message's key, where the endpoint is told in order
+  state      text not null default 'waiting'
+             constraint delivery_state_known check (state in ('waiting', 'delivered', 'given_up')),
+  attempts   int not null default 0,          -- of this round: a resend begins another one
+  rounds     int not null default 1,
+  next_at    timestamptz not null default clock_timestamp(),  -- waiting: when it is tried
+  status     int,                             -- the last answer's
+  reason     text,                            -- what came of the last attempt, unless it was delivered
+  told       boolean not null default false,  -- given up, and people know it
+  ended_at   timestamptz,
+  constraint delivery_pkey primary key (endpoint, message_id)
+) with (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_insert_scale_factor = 0.05,
+        autovacuum_vacuum_cost_delay = 1);
+create index if not exists delivery_due on avouch.delivery (endpoint, next_at) where state = 'waiting';
+create index if not exists delivery_lane on avouch.delivery (endpoint, lane, seq) where state = 'waiting' and lane is not null;
+create index if not exists delivery_message on avouch.delivery (message_id);
+create index if not exists delivery_given_up on avouch.delivery (endpoint, ended_at) where state = 'given_up';
+create index if not exists delivery_ended on avouch.delivery (ended_at) where state <> 'waiting';
+create index if not exists delivery_untold on avouch.delivery (endpoint) where state = 'given_up' and not told;
+
+-- Each try, as long as its delivery is kept.
+create table if not exists avouch.attempt (
+  id         bigint generated always as identity primary key,
+  endpoint   int not null,
+  message_id uuid not null,
+  round      int not null,
+  number     int not null,                    -- within its round, from 1 on
+  at         timestamptz not null,            -- when it began
+  took_ms    int not null,
+  outcome    text not null constraint attempt_outcome_known check (outcome in ('delivered', 'retry', 'given_up', 'disabled')),
+  status     int,                             -- null: no answer
+  reason     text,
+  excerpt    text,                            -- the beginning of the answer's body
+  plugin     text                             -- the digest of the version that shaped it
+);
+create index if not exists attempt_of on avouch.attempt (message_id, endpoint, id);
+
 -- -- What the runtime keeps -------------------------------------------------------------------------------------------
 -- One row a running `avouch run`. The lease stands here, not in the shard rows, so that renewing it never waits for
 -- the marks that lock those rows.
@@ -957,6 +1058,111 @@ begin
   select again.id from again;
 end $$;
 
+-- -- Notifications: what operators call -------------------------------------------------------------------------------
+-- The endpoint of this name.
+create or replace function avouch.endpoint_of(endpoint text) returns avouch.endpoint language plpgsql stable as $$
+declare
+  who avouch.endpoint;
+begin
+  select * into who from avouch.endpoint e where e.name = endpoint_of.endpoint and e.state <> 'removed';
+  if not found then
+    raise exception 'there is no endpoint %', endpoint using errcode = 'undefined_object',
+      hint = 'avouch endpoints lists them';
+  end if;
+  return who;
+end $$;
+
+-- Tells these messages once more, as another round of the schedule under the same webhook-id; at once. Of what still waits, the next try
+-- is made now. Returns the ids that will be told.
+create or replace function avouch.notify_again(endpoint text, ids uuid[])
+returns setof uuid language plpgsql security definer
+set search_path = pg_catalog, avouch, pg_temp set enable_seqscan = off as $$
+declare
+  who avouch.endpoint := avouch.endpoint_of(notify_again.endpoint);
+begin
+  return query
+  with again as (
+    update avouch.delivery d
+    set state = 'waiting', next_at = clock_timestamp(), ended_at = null, told = false,
+        attempts = case when d.state = 'waiting' then d.attempts else 0 end,
+        rounds = case when d.state = 'waiting' then d.rounds else d.rounds + 1 end
+    where d.endpoint = who.id and d.message_id = any (ids)
+    returning d.message_id
+  ), noted as (
+    insert into avouch.audit (action, subject, detail) select 'notify again', again.message_id::text, who.name from again
+  )
+  select again.message_id from again;
+end $$;
+
+-- Tells what was given up since then once more, oldest first: at most so many. Returns how many.
+create or replace function avouch.notify_given_up_again(endpoint text, since timestamptz, rows_max int default 1000)
+returns bigint language plpgsql security definer
+set search_path = pg_catalog, avouch, pg_temp set enable_seqscan = off as $$
+declare
+  who avouch.endpoint := avouch.endpoint_of(notify_given_up_again.endpoint);
+  again bigint;
+begin
+  update avouch.delivery d
+  set state = 'waiting', next_at = clock_timestamp(), ended_at = null, told = false, attempts = 0, rounds = d.rounds + 1
+  from (
+    select g.message_id from avouch.delivery g
+    where g.endpoint = who.id and g.state = 'given_up' and g.ended_at >= notify_given_up_again.since
+    order by g.ended_at
+    limit notify_given_up_again.rows_max
+  ) chosen
+  where d.endpoint = who.id and d.message_id = chosen.message_id and d.state is not distinct from 'given_up';
+  get diagnostics again = row_count;
+  if again > 0 then
+    insert into avouch.audit (action, subject, detail)
+    values ('notify given up again', who.name, format('%s since %s', again, notify_given_up_again.since));
+  end if;
+  return again;
+end $$;
+
+-- Enables or disables an endpoint: what waits for a disabled one stays, and is told when it is enabled again. Returns false if it is so
+-- already.
+create or replace function avouch.set_endpoint(endpoint text, state text, reason text default null)
+returns boolean language plpgsql security definer
+set search_path = pg_catalog, avouch, pg_temp as $$
+declare
+  who avouch.endpoint := avouch.endpoint_of(set_endpoint.endpoint);
+begin
+  if set_endpoint.state not in ('enabled', 'disabled') then
+    raise exception 'an endpoint is enabled or disabled, not %', set_endpoint.state using errcode = 'invalid_parameter_value',
+      hint = 'to end it for good, remove it';
+  end if;
+  update avouch.endpoint e
+  set state = set_endpoint.state, failing_since = null, changed_at = clock_timestamp(), told = true,
+      reason = case when set_endpoint.state = 'disabled' then coalesce(set_endpoint.reason, 'disabled by an operator') end
+  where e.id = who.id and e.state not in (set_endpoint.state, 'removed');
+  if not found then
+    return false;
+  end if;
+  insert into avouch.audit (action, subject, detail)
+  values (case when set_endpoint.state = 'enabled' then 'enable endpoint' else 'disable endpoint' end, who.name, set_endpoint.reason);
+  return true;
+end $$;
+
+-- Nothing is told to this endpoint any more: what waits for it is given up, soon. Its name stays taken. Returns false if it is removed
+-- already.
+create or replace function avouch.remove_endpoint(endpoint text, reason text default null)
+returns boolean language plpgsql security definer
+set search_path = pg_catalog, avouch, pg_temp as $$
+declare
+  who avouch.endpoint := avouch.endpoint_of(remove_endpoint.endpoint);
+begin
+  update avouch.endpoint e
+  set state = 'removed', reason = coalesce(remove_endpoint.reason, 'removed by an operator'), changed_at = clock_timestamp(), told = true
+  where e.id = who.id and e.state <> 'removed';
+  if not found then
+    return false;
+  end if;
+  delete from avouch.endpoint_secret s where s.endpoint = who.id;
+  update avouch.endpoint_token t set revoked_at = clock_timestamp() where t.endpoint = who.id and t.revoked_at is null;
+  insert into avouch.audit (action, subject, detail) values ('remove endpoint', who.name, remove_endpoint.reason);
+  return true;
+end $$;
+
 -- -- The inbox --------------------------------------------------------------------------------------------------------
 -- The consumer of this name.
 create or replace function avouch.consumer_of(consumer text) returns avouch.consumer language plpgsql stable as $$
@@ -1279,7 +1485,7 @@ grant execute on function
   to avouch_consumer, avouch_runtime;
 
 grant select on all tables in schema avouch to avouch_runtime, avouch_viewer;
-revoke all on avouch.token, avouch.session from avouch_viewer;
+revoke all on avouch.token, avouch.session, avouch.endpoint_secret, avouch.endpoint_token from avouch_viewer;
 grant insert, update, delete on avouch.token, avouch.session to avouch_runtime;
 grant select on sequence avouch.outbox_seq to avouch_runtime, avouch_viewer;
 grant usage on sequence avouch.outbox_seq to avouch_runtime;
@@ -1301,10 +1507,14 @@ grant update (consumers) on avouch.meta to avouch_runtime;
 grant insert, update on avouch.reached, avouch.loss to avouch_runtime;
 grant delete on avouch.event to avouch_runtime;
 grant insert, delete on avouch.sample to avouch_runtime;
+grant insert, update, delete on avouch.endpoint, avouch.endpoint_secret, avouch.endpoint_token, avouch.notice, avouch.delivery to avouch_runtime;
+grant insert, delete on avouch.attempt to avouch_runtime;
 grant insert on avouch.stream, avouch.audit, avouch.plugin, avouch.deployment, avouch.plugin_log to avouch_runtime;
 grant execute on function
   avouch.settle(uuid[], text, text, text[], text[]), avouch.recheck(uuid[]), avouch.discard(uuid, text), avouch.pause(text, text, text), avouch.resume(text, text),
   avouch.resend(uuid), avouch.replay(text, uuid[], boolean), avouch.remove_consumer(text, text),
+  avouch.notify_again(text, uuid[]), avouch.notify_given_up_again(text, timestamptz, int),
+  avouch.set_endpoint(text, text, text), avouch.remove_endpoint(text, text),
   avouch.inbox_decide(text, text, text, text)
   to avouch_runtime;
 

@@ -115,6 +115,10 @@ pub enum Kind {
     DatabaseBehind,
     /// Something that keeps old row versions from being removed. Its subject is the session, prepared transaction or slot.
     SnapshotHeld,
+    /// Messages that an endpoint was not told within its schedule. Its subject is the endpoint.
+    GivenUp,
+    /// An endpoint that wants nothing any more. Its subject is the endpoint.
+    EndpointDisabled,
     /// Nothing: `avouch alarm test`.
     #[serde(skip_deserializing)]
     Test,
@@ -122,7 +126,7 @@ pub enum Kind {
 
 impl Kind {
     /// Those that loops raise.
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 10] = [
         Self::InDoubt,
         Self::CheckerBroken,
         Self::PluginRefused,
@@ -131,6 +135,8 @@ impl Kind {
         Self::BrokerLost,
         Self::DatabaseBehind,
         Self::SnapshotHeld,
+        Self::GivenUp,
+        Self::EndpointDisabled,
     ];
 
     /// As it is written in the configuration.
@@ -144,6 +150,8 @@ impl Kind {
             Self::BrokerLost => "broker_lost",
             Self::DatabaseBehind => "database_behind",
             Self::SnapshotHeld => "snapshot_held",
+            Self::GivenUp => "given_up",
+            Self::EndpointDisabled => "endpoint_disabled",
             Self::Test => "test",
         }
     }
@@ -160,6 +168,8 @@ impl Kind {
             Self::BrokerLost => "the broker has lost what it had acknowledged: what was not consumed is sent again",
             Self::DatabaseBehind => "the stream holds messages that this database does not know",
             Self::SnapshotHeld => "old row versions cannot be removed: tables grow and looks take longer until it ends",
+            Self::GivenUp => "an outside party was not told within its schedule, and is not tried any more",
+            Self::EndpointDisabled => "an outside party wants to be told nothing any more: what comes for it waits",
             Self::Test => "a test: nothing happened",
         }
     }
@@ -184,6 +194,12 @@ impl Kind {
                 Some(pid) => format!("end its transaction, or select pg_terminate_backend({pid})"),
                 None => "end it: the cause says how".to_owned(),
             },
+            Self::GivenUp => format!(
+                "{avouch} endpoint resend {subject} --since TIME, once it answers; all: {avouch} endpoint deliveries {subject} --state given_up"
+            ),
+            Self::EndpointDisabled => {
+                format!("ask its owner; then {avouch} endpoint enable {subject}, or endpoint remove {subject}")
+            }
             Self::Test => "none is needed".to_owned(),
         }
     }

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Admin};
 use crate::alarm::{self, Alarms};
-use crate::broker::Broker;
+use crate::broker::{Broker, Feed, Stream};
 use crate::checkback::Checkback;
 use crate::config::Config;
 use crate::control::{self, Control};
@@ -19,11 +19,13 @@ use crate::deployments::Deployments;
 use crate::doorbell::{Doorbell, Mode};
 use crate::inbox::{self, Desk, Inbox, Keeper};
 use crate::meters::Scope;
+use crate::notify::{self, Deliver, Record};
 use crate::receipts::{self, Receipts};
 use crate::recovery::Recovery;
 use crate::relay::{Parts, Relay};
 use crate::rules::Rules;
-use crate::shards::{Progress, Shards};
+use crate::shards::{Ownership, Progress, Shards};
+use crate::store::notify::Contested;
 use crate::store::{Error, Plans, Store};
 use crate::upkeep::{self, Upkeep};
 use crate::{schema, store};
@@ -194,6 +196,10 @@ async fn start_source(
     let checkers = (Arc::clone(&rules), asked.collect());
     let recovery = Recovery::new(config.recovery.clone(), Arc::clone(&store), resent, checkers, seen, alarms.clone());
     running.spawn(recovery.run(stop.clone()));
+    if config.notifies(name) {
+        let seen = (ownership.clone(), alarms.clone());
+        start_notifier(config, (&store, &streams), seen, (stop.clone(), grace), running).await?;
+    }
     if let Some(shown) = shown {
         shown.attach(admin::Parts {
             connected,
@@ -202,6 +208,8 @@ async fn start_source(
             file_bytes_max: config.rules.file_bytes_max,
             streams: streams.clone(),
             configured: config.durables().into_keys().collect(),
+            terms: config.notifies(name).then(|| config.notify.terms()).transpose().map_err(anyhow::Error::msg)?,
+            endpoints: config.endpoint.keys().cloned().collect(),
         });
     }
     let keeps = config.upkeep.keeps();
@@ -220,6 +228,36 @@ async fn start_source(
             tracing::info!("could not sign off in time: the shards are free when the lease has run out");
         }
     });
+    Ok(())
+}
+
+/// The loops that tell outside parties.
+async fn start_notifier(
+    config: &Config,
+    (store, streams): (&Arc<Store>, &[Stream]),
+    (ownership, alarms): (watch::Receiver<Ownership>, Alarms),
+    (stop, grace): (CancellationToken, Duration),
+    running: &mut JoinSet<()>,
+) -> anyhow::Result<()> {
+    let wanted: Vec<_> = config.endpoint.iter().map(|(name, endpoint)| endpoint.described(name)).collect();
+    for known in until_it_answers(store.scope().source(), async || store.sync_endpoints(&wanted).await).await? {
+        let Contested { name, origin, state } = known;
+        tracing::warn!(endpoint = name, origin, state, "an endpoint's section is ignored: its name is taken");
+    }
+    let name = config.consumer.get(notify::CONSUMER).and_then(|c| c.stream.clone());
+    let name = name.unwrap_or_else(|| config.streams()[0].0.clone());
+    let stream = streams.iter().find(|s| s.name == name);
+    let stream = stream.with_context(|| format!("notify.stream names a stream that is not configured: {name}"))?;
+    let feed = Feed::new(stream.clone(), notify::CONSUMER);
+    let outside = Arc::new(config.notify.outside().map_err(|e| anyhow::anyhow!(e))?);
+    let (settings, recorded) = (Arc::new(config.notify.clone()), Arc::new(Notify::new()));
+    let told = (Arc::clone(store), feed);
+    let configured = config.endpoint.clone();
+    let record =
+        Record::new(&settings, configured, told, Arc::clone(&outside), ownership.clone(), Arc::clone(&recorded));
+    running.spawn(record.run(stop.clone()));
+    let parts = notify::Parts { store: Arc::clone(store), outside, ownership, recorded, alarms };
+    running.spawn(Deliver::new(settings, config.endpoint.clone(), parts).run(stop, grace));
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 
 pub mod durables;
 pub mod events;
+mod feed;
 mod login;
 pub mod permissions;
 pub mod records;
@@ -24,6 +25,7 @@ use uuid::Uuid;
 
 pub use self::durables::{Durable, Progress};
 pub use self::events::{AckEvent, Events, Fate};
+pub use self::feed::{Fed, Feed, Told};
 use self::login::{options, servers};
 pub use self::records::Records;
 pub use self::service::{Request, Service};

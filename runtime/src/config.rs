@@ -14,8 +14,8 @@ use figment::providers::{Env, Format, Toml};
 use serde::Deserialize;
 
 use crate::{
-    admin, alarm, broker, checkback, control, doorbell, exporter, inbox, killpoint, logs, receipts, recovery, relay,
-    rules, shards, store, topics, upkeep,
+    admin, alarm, broker, checkback, control, doorbell, exporter, inbox, killpoint, logs, notify, receipts, recovery,
+    relay, rules, shards, store, topics, upkeep,
 };
 
 /// Everything that can be configured.
@@ -62,6 +62,10 @@ pub struct Config {
     pub receipts: receipts::Config,
     /// Sending again what a consumer missed.
     pub recovery: recovery::Config,
+    /// Telling outside parties by HTTP.
+    pub notify: notify::Config,
+    /// Outside parties, by name.
+    pub endpoint: BTreeMap<String, notify::EndpointConfig>,
     /// The HTTP API and the console.
     pub admin: admin::Config,
     /// Metrics.
@@ -98,6 +102,8 @@ impl Default for Config {
             consumer: BTreeMap::new(),
             receipts: receipts::Config::default(),
             recovery: recovery::Config::default(),
+            notify: notify::Config::default(),
+            endpoint: BTreeMap::new(),
             admin: admin::Config::default(),
             metrics: exporter::Config::default(),
             log: logs::Config::default(),
@@ -107,6 +113,10 @@ impl Default for Config {
     }
 }
 
+/// A batch is recorded within milliseconds. After the reader's death the next one waits for so long.
+const NOTIFIER_ACK_WAIT_MS: u64 = 5_000;
+/// Two batches: one is recorded while the next one arrives.
+const NOTIFIER_ACK_PENDING_MAX: u32 = 512;
 /// The stream that is used when none is configured.
 pub const DEFAULT_STREAM: &str = "AVOUCH";
 /// Variables that begin with `AVOUCH_` and configure something else: where the file is, and the servers of `avouch dev`.
@@ -147,15 +157,30 @@ impl Config {
 
     fn from_figment(figment: Figment, file: Option<&Path>) -> Result<Self, Error> {
         let place = file.map_or_else(|| "the configuration".to_owned(), |f| f.display().to_string());
-        let config: Self = figment.extract().map_err(|errors| {
+        let mut config: Self = figment.extract().map_err(|errors| {
             let texts: Vec<String> = errors.into_iter().map(|e| explain(&e, &place)).collect();
             Error::Invalid(texts.join("\n"))
         })?;
+        config.add_notifier();
         let wrong = checks::wrong(&config);
         if !wrong.is_empty() {
             return Err(Error::Invalid(wrong.join("\n")));
         }
         Ok(config)
+    }
+
+    /// What brings messages that outside parties are told is a consumer as any other.
+    fn add_notifier(&mut self) {
+        if self.notify.is_on() && !self.consumer.contains_key(notify::CONSUMER) {
+            let notifier = inbox::ConsumerConfig {
+                topics: self.notify.topics.clone(),
+                stream: self.notify.stream.clone(),
+                ack_wait_ms: NOTIFIER_ACK_WAIT_MS,
+                max_ack_pending: NOTIFIER_ACK_PENDING_MAX,
+                ..inbox::ConsumerConfig::default()
+            };
+            self.consumer.insert(notify::CONSUMER.to_owned(), notifier);
+        }
     }
 
     /// The streams with the default one first.
@@ -192,6 +217,11 @@ impl Config {
     /// Whether producers reach this database over NATS.
     pub fn is_served(&self, source: &str) -> bool {
         self.control.enabled && self.control.source.as_ref().is_none_or(|name| name == source)
+    }
+
+    /// Whether this database knows what outside parties are told.
+    pub fn notifies(&self, source: &str) -> bool {
+        self.notify.is_on() && self.control.source.as_ref().is_none_or(|name| name == source)
     }
 
     /// Whether the API and the console show this database.

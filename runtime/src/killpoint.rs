@@ -59,6 +59,12 @@ points! {
     ResendSent = "resend-sent",
     /// It is written that they were sent again.
     ResendMarked = "resend-marked",
+    /// It is written who is told of messages; the broker does not know.
+    NoticeRecorded = "notice-recorded",
+    /// An endpoint was told; that is not written.
+    NoticeTried = "notice-tried",
+    /// It is written that endpoints were told.
+    NoticeMarked = "notice-marked",
 }
 
 #[cfg(debug_assertions)]

@@ -10,15 +10,20 @@ pub mod consumers;
 pub mod idempotency;
 pub mod incarnation;
 pub mod lifecycle;
+pub mod rate;
+pub mod signature;
 pub mod topics;
 pub mod window;
 
 pub mod meters;
 
+pub mod address;
 pub mod alarm;
 pub mod answer;
 pub mod broker;
 pub mod doorbell;
+pub mod endpoints;
+pub mod outside;
 pub mod rules;
 pub mod secret;
 pub mod store;
@@ -28,6 +33,7 @@ pub mod checkback;
 pub mod control;
 pub mod deployments;
 pub mod inbox;
+pub mod notify;
 pub mod receipts;
 pub mod recovery;
 pub mod relay;

@@ -59,6 +59,11 @@ pub struct BadHeader {
 /// What a percent-encoded key leaves readable: the unreserved characters of RFC 3986.
 const KEY_ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
+/// A key as headers hold it.
+pub fn encoded_key(key: &str) -> String {
+    utf8_percent_encode(key, KEY_ENCODED).to_string()
+}
+
 const NATS_MSG_ID: HeaderName = async_nats::header::NATS_MESSAGE_ID;
 const AVOUCH_ID: HeaderName = HeaderName::from_static("Avouch-Id");
 const AVOUCH_TOPIC: HeaderName = HeaderName::from_static("Avouch-Topic");
@@ -112,8 +117,7 @@ impl Message {
         map.insert(AVOUCH_ID, trusted(&id));
         map.insert(AVOUCH_TOPIC, trusted(&self.topic));
         if let Some(key) = &self.key {
-            let encoded = utf8_percent_encode(key, KEY_ENCODED).to_string();
-            map.insert(AVOUCH_KEY, trusted(&encoded));
+            map.insert(AVOUCH_KEY, trusted(&encoded_key(key)));
         }
         map.insert(AVOUCH_GENERATION, HeaderValue::from(self.generation));
         let created = self.created_at.format(&Rfc3339).unwrap_or_default();

@@ -81,6 +81,18 @@ const ALL: &[(&str, Sort, &str)] = &[
     ("avouch_plugin_calls_total", Count, "Calls of plugins, by outcome: answered, transient, permanent, broken."),
     ("avouch_plugin_call_seconds", Spread, "How long calls of plugins took."),
     ("avouch_plugin_computing_seconds", Spread, "How long calls of plugins computed, without what they waited for."),
+    ("avouch_notify_attempts_total", Count, "Tries to tell endpoints, by endpoint and outcome."),
+    ("avouch_notify_attempt_seconds", Spread, "How long tries to tell endpoints took."),
+    (
+        "avouch_notify_waiting",
+        Size,
+        "Messages that endpoints are to be told, by endpoint; counted up to 10000, by one instance.",
+    ),
+    (
+        "avouch_notify_oldest_seconds",
+        Size,
+        "How long the oldest of them has waited, by endpoint; told by one instance.",
+    ),
     ("avouch_plugin_wait_seconds", Spread, "How long calls of plugins waited for their turn."),
 ];
 
@@ -103,6 +115,7 @@ pub const OTHER: &str = "(other)";
 enum Named {
     Topic,
     Checker,
+    Endpoint,
 }
 
 /// Where what is done with one database is counted. Cheap to clone.
@@ -133,6 +146,11 @@ impl Scope {
     /// The checker, or what all further ones are called.
     pub fn checker(&self, checker: &str) -> String {
         self.bounded(Named::Checker, checker)
+    }
+
+    /// The endpoint, or what all further ones are called.
+    pub fn endpoint(&self, endpoint: &str) -> String {
+        self.bounded(Named::Endpoint, endpoint)
     }
 
     /// This one with these labels.

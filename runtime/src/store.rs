@@ -5,8 +5,10 @@ mod backlog;
 mod checks;
 pub mod connect;
 pub mod control;
+pub mod endpoints;
 mod inbox;
 mod link;
+pub mod notify;
 pub mod operate;
 mod ownership;
 mod plugins;
@@ -144,7 +146,7 @@ pub struct Feeds {
 
 /// The runtime's connections to one database. Reading, looking back (which takes long behind a held snapshot) and marking go side by side, as
 /// do claiming transactions and settling them, the two halves of the inbox, and receipts and what is sent again without one; one is
-/// for producers that come over NATS, one for people who look; one serves the rest. Each is made when it is first used.
+/// for producers that come over NATS, one for people who look, two for outside parties that are told; one serves the rest. Each is made when it is first used.
 pub struct Store {
     reader: Link,
     looker: Link,
@@ -157,6 +159,8 @@ pub struct Store {
     finishes: Link,
     receipts: Link,
     recoveries: Link,
+    notices: Link,
+    deliveries: Link,
     views: Link,
     received_total: AtomicI64,
     access: Link,
@@ -183,6 +187,8 @@ impl Store {
             finishes: link("finishes").impatient(),
             receipts: link("receipts"),
             recoveries: link("recoveries"),
+            notices: link("notices"),
+            deliveries: link("deliveries"),
             views: link("views"),
             access: link("access"),
             received_total: AtomicI64::new(0),

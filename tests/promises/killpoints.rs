@@ -76,7 +76,9 @@ async fn try_point(point: Point) {
 #[tokio::test]
 async fn runtime_killed_at_any_point_ends_every_message_where_it_belongs() {
     let only = std::env::var("AVOUCH_TEST_KILL_POINT").ok();
-    let points = Point::ALL.iter().filter(|p| only.as_deref().is_none_or(|name| name == p.name()));
+    // Those of telling outside parties have a load of their own: notify::killed.
+    let points = Point::ALL.iter().filter(|p| !p.name().starts_with("notice-"));
+    let points = points.filter(|p| only.as_deref().is_none_or(|name| name == p.name()));
     let tries: Vec<_> = points.map(|point| try_point(*point).boxed_local()).collect();
     assert!(!tries.is_empty(), "there is no point {only:?}");
     futures_util::stream::iter(tries).buffer_unordered(AT_A_TIME).collect::<()>().await;

@@ -15,7 +15,9 @@ use utoipa_axum::routes;
 use super::caller::Viewer;
 use super::routes::{SCHEME, openapi};
 use super::state::State;
-use super::{bulk, consumers, events, health, messages, overview, plugins, tokens, transactions};
+use super::{
+    bulk, consumers, deliveries, endpoints, events, health, messages, overview, plugins, tokens, transactions,
+};
 
 /// The document as it is served.
 static DOCUMENT: LazyLock<String> =
@@ -73,6 +75,19 @@ fn router() -> OpenApiRouter<State> {
         .routes(routes!(plugins::roll_back_plugin))
         .routes(routes!(plugins::remove_plugin))
         .routes(routes!(plugins::list_plugin_lines))
+        .routes(routes!(endpoints::list_endpoints, endpoints::create_endpoint))
+        .routes(routes!(endpoints::get_endpoint, endpoints::change_endpoint))
+        .routes(routes!(endpoints::enable_endpoint))
+        .routes(routes!(endpoints::disable_endpoint))
+        .routes(routes!(endpoints::remove_endpoint))
+        .routes(routes!(endpoints::ping_endpoint))
+        .routes(routes!(endpoints::rotate_secret))
+        .routes(routes!(endpoints::create_endpoint_token))
+        .routes(routes!(endpoints::revoke_endpoint_tokens))
+        .routes(routes!(deliveries::list_deliveries))
+        .routes(routes!(deliveries::resend_deliveries))
+        .routes(routes!(deliveries::list_deliveries_of_message))
+        .routes(routes!(deliveries::list_attempts))
         .routes(routes!(tokens::me))
         .routes(routes!(tokens::list_tokens, tokens::create_token))
         .routes(routes!(tokens::revoke_token))

@@ -16,6 +16,7 @@ use super::oidc::Issuer;
 use super::problem::Problem;
 use super::throttle::Throttle;
 use crate::broker::Stream;
+use crate::endpoints::Terms;
 use crate::rules::Rules;
 use crate::store::Store;
 
@@ -60,6 +61,10 @@ pub struct Parts {
     pub streams: Vec<Stream>,
     /// Consumers that a runtime would make again.
     pub configured: BTreeSet<String>,
+    /// What endpoints may be; none: nobody is told.
+    pub terms: Option<Terms>,
+    /// Endpoints that stand in the configuration.
+    pub endpoints: BTreeSet<String>,
 }
 
 /// Both ends of a connection.

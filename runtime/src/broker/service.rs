@@ -62,6 +62,15 @@ impl Service {
     }
 }
 
+/// The headers that are neither the broker's nor Avouch's.
+pub(super) fn own_headers(headers: Option<&HeaderMap>) -> impl Iterator<Item = (String, String)> + '_ {
+    let is_own = |name: &str| !["nats-", "avouch-", "ce-"].iter().any(|p| name.to_ascii_lowercase().starts_with(p));
+    let headers = headers.into_iter().flat_map(|h| h.iter());
+    headers
+        .filter(move |(name, _)| is_own(name.as_ref()))
+        .filter_map(|(name, values)| Some((name.to_string(), values.first()?.to_string())))
+}
+
 impl Request {
     /// Its body.
     pub fn payload(&self) -> Bytes {
@@ -75,12 +84,7 @@ impl Request {
 
     /// The headers that are neither the broker's nor Avouch's, sorted by name.
     pub fn own_headers(&self) -> Vec<(String, String)> {
-        let is_own = |name: &str| !["nats-", "avouch-", "ce-"].iter().any(|p| name.to_ascii_lowercase().starts_with(p));
-        let headers = self.0.message.headers.iter().flat_map(|h| h.iter());
-        let mut own: Vec<(String, String)> = headers
-            .filter(|(name, _)| is_own(name.as_ref()))
-            .filter_map(|(name, values)| Some((name.to_string(), values.first()?.to_string())))
-            .collect();
+        let mut own: Vec<(String, String)> = own_headers(self.0.message.headers.as_ref()).collect();
         own.sort();
         own
     }

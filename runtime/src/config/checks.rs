@@ -2,7 +2,7 @@
 
 use super::{Config, DEFAULT_STREAM};
 use crate::inbox::{ConsumerConfig, Receipt};
-use crate::{alarm, consumers, inbox};
+use crate::{alarm, consumers, inbox, notify};
 
 /// Written as JSON in JSON it may double, and the rest of the record needs room: NATS's messages have 1 MiB unless configured.
 const KV_RESULT_BYTES_MAX: usize = 256 << 10;
@@ -131,6 +131,18 @@ pub fn wrong(config: &Config) -> Vec<String> {
     check(
         config.admin.listen.is_none() || config.source.len() < 2 || shown.is_some(),
         "several databases are configured: name the one that the API and the console show, admin.source = \"…\"",
+    );
+    for fault in config.notify.faults(&config.endpoint) {
+        check(false, &fault);
+    }
+    check(
+        !config.notify.is_on() || config.source.len() < 2 || config.control.source.is_some(),
+        "several sources are configured: control.source names the one that knows what outside parties are told",
+    );
+    let notifier = config.consumer.get(notify::CONSUMER).filter(|_| config.notify.is_on());
+    check(
+        notifier.is_none_or(|c| c.receipt == Receipt::Ack && c.plugin.is_none() && !c.topics.is_empty()),
+        "consumer.notify: this one brings what outside parties are told: receipt = \"ack\", topics, and no plugin",
     );
     for fault in alarm::Config::faults(&config.alarm) {
         check(false, &fault);

@@ -1,7 +1,5 @@
 //! The capability `http`: requests to origins that the operator named; nothing a guest says leads elsewhere.
 
-mod address;
-
 use std::collections::BTreeMap;
 use std::error::Error as _;
 use std::sync::Arc;
@@ -10,9 +8,9 @@ use std::time::Duration;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Method, Url};
 
-use self::address::{Careful, PrivateOnly};
 use super::Error;
 use super::v1::RuleError;
+use crate::address::{self, Allowed, Careful, PrivateOnly};
 use crate::secret::Secret;
 use crate::store::connect::system_tls;
 
@@ -123,12 +121,13 @@ impl Origin {
                 value,
             );
         }
+        let allowed = if config.private { Allowed::everything() } else { Allowed::default() };
         let client = Client::builder()
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .referer(false)
             .connect_timeout(Duration::from_millis(config.connect_timeout_ms))
-            .dns_resolver(Arc::new(Careful { private: config.private }))
+            .dns_resolver(Arc::new(Careful { allowed }))
             .user_agent(concat!("avouch/", env!("CARGO_PKG_VERSION")))
             .tls_backend_preconfigured(system_tls().map_err(fatal)?)
             .build()

@@ -16,7 +16,7 @@ use super::{Error, full_text};
 
 /// Sessions of one runtime in one database: the links of [`super::Store`], the listening one, and two at start.
 pub const SESSIONS_MAX: i64 = LINKS + 3;
-const LINKS: i64 = 13;
+const LINKS: i64 = 15;
 /// The server cancels a question first, and its session lives on.
 const ANSWER: Duration = Duration::from_millis(500);
 

@@ -1,6 +1,7 @@
 //! What people see: documents that the API answers, pages and commands show. Each is made by one statement, as JSON.
 
 mod documents;
+mod notices;
 mod utc;
 
 use serde::de::DeserializeOwned;
@@ -10,6 +11,7 @@ pub use self::documents::{
     Audited, Consumer, Deployment, Event, FailureGroup, Hold, InboxRecord, Instance, Lost, Message, Payload,
     PluginLine, Received, Sample, Status, Transaction, Waiting,
 };
+pub use self::notices::{Attempt, Delivery, Endpoint};
 use super::link::Params;
 use super::{Error, Store};
 

@@ -39,6 +39,7 @@ pub fn times(point: Point) -> u64 {
         Point::ReceiptRecorded => SENT - DOOMED,
         Point::GivenUp => DOOMED,
         Point::ResendDecided | Point::ResendRecorded | Point::ResendSent | Point::ResendMarked => LOST,
+        Point::NoticeRecorded | Point::NoticeTried | Point::NoticeMarked => 0,
     }
 }
 

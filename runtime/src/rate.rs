@@ -1,8 +1,8 @@
-//! A topic's rate limit: a token bucket that holds a tenth of a second. Pure.
+//! A rate limit, of a topic or an endpoint: a token bucket that holds a tenth of a second. Pure.
 
 use std::time::{Duration, Instant};
 
-/// Tokens for one feed.
+/// The tokens.
 #[derive(Debug)]
 pub struct Bucket {
     per_s: f64,
@@ -12,7 +12,7 @@ pub struct Bucket {
 }
 
 impl Bucket {
-    /// A bucket for so many messages a second.
+    /// A bucket for so many a second.
     pub fn new(per_s: u32, now: Instant) -> Self {
         let per_s = f64::from(per_s.max(1));
         let burst = (per_s / 10.0).max(1.0);

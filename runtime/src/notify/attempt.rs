@@ -1,0 +1,159 @@
+//! One try: the request, signed, and what its answer means.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::Config;
+use super::roster::{Means, Party};
+use super::schedule::{Outcome, meaning};
+use crate::message::encoded_key;
+use crate::outside::{Answer, Outside, Post};
+use crate::signature;
+use crate::store::notify::{Attempt, DueDelivery, Notice};
+
+/// What is to be tried.
+pub struct Job {
+    /// Who is told.
+    pub party: Arc<Party>,
+    /// Which delivery.
+    pub due: DueDelivery,
+    /// What.
+    pub notice: Arc<Notice>,
+}
+
+/// What came of it.
+pub struct Tried {
+    /// For the books.
+    pub attempt: Attempt,
+    /// The receiver took it, or said that it never will: it works.
+    pub is_heard: bool,
+}
+
+/// So much of an answer's body is kept, for people.
+const EXCERPT_CHARS_MAX: usize = 500;
+/// So much of what was wrong.
+const REASON_CHARS_MAX: usize = 1_000;
+
+/// Tries once.
+pub async fn attempt(job: &Job, outside: &Outside, config: &Config) -> Tried {
+    let (at, began) = (OffsetDateTime::now_utc(), Instant::now());
+    let (outcome, answer) = match &job.party.means {
+        Ok(means) => tell(job, means, outside, config).await,
+        Err(why) => (Outcome::Retry(why.clone(), None), None),
+    };
+    let number = u32::try_from(job.due.attempts.saturating_add(1)).unwrap_or(u32::MAX);
+    let schedule = config.schedule(&job.party.settings);
+    let (name, reason, pause) = match outcome {
+        Outcome::Delivered => ("delivered", None, None),
+        Outcome::GivenUp(why) => ("given_up", Some(why), None),
+        // It stays, for when an operator enables the endpoint again.
+        Outcome::Gone(why) => ("disabled", Some(why), Some(Duration::ZERO)),
+        Outcome::Retry(why, wanted) => match schedule.pause(number, wanted, chance()) {
+            Some(pause) => ("retry", Some(why), Some(pause)),
+            None => ("given_up", Some(format!("{why}, at the last of {number} tries")), None),
+        },
+    };
+    let is_heard = name == "delivered" || answer.as_ref().is_some_and(|a| (200..=299).contains(&a.status));
+    let attempt = Attempt {
+        of: job.due,
+        at,
+        took_ms: i32::try_from(began.elapsed().as_millis()).unwrap_or(i32::MAX),
+        outcome: name,
+        status: answer.as_ref().map(|a| a.status.into()),
+        reason: reason.map(|why| plain(&why, REASON_CHARS_MAX)),
+        excerpt: answer.filter(|a| !a.body.is_empty()).map(|a| excerpt(&a)),
+        plugin: None,
+        pause_ms: pause.map(|pause| i64::try_from(pause.as_millis()).unwrap_or(i64::MAX)),
+    };
+    Tried { attempt, is_heard }
+}
+
+async fn tell(job: &Job, means: &Means, outside: &Outside, config: &Config) -> (Outcome, Option<Answer>) {
+    let body = job.notice.payload.clone();
+    let mut headers = means.headers.clone();
+    headers.entry(CONTENT_TYPE).or_insert_with(|| content_type(&job.notice));
+    dress(&mut headers, job);
+    seal(&mut headers, means, &job.notice.id.to_string(), &body);
+    let timeout = Duration::from_millis(job.party.settings.timeout_ms.into());
+    let post = Post { url: means.url.clone(), headers, body, timeout, answer_bytes_max: config.answer_bytes_max };
+    match outside.post(post).await {
+        Ok(answer) => (meaning(answer.status, answer.header("retry-after"), SystemTime::now()), Some(answer)),
+        Err(why) => (Outcome::Retry(why, None), None),
+    }
+}
+
+/// What our headers say of the message.
+fn dress(headers: &mut HeaderMap, job: &Job) {
+    let Notice { topic, key, created_at, headers: own, .. } = &*job.notice;
+    let mut put = |name: &'static str, value: &str| {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            headers.insert(HeaderName::from_static(name), value);
+        }
+    };
+    put("avouch-topic", topic);
+    put("avouch-attempt", &job.due.attempts.saturating_add(1).to_string());
+    if let Some(key) = key {
+        put("avouch-key", &encoded_key(key));
+    }
+    if let Ok(created_at) = created_at.format(&Rfc3339) {
+        put("avouch-created-at", &created_at);
+    }
+    for (name, value) in own {
+        match name.to_ascii_lowercase().as_str() {
+            "traceparent" => put("traceparent", value),
+            "tracestate" => put("tracestate", value),
+            _ => {}
+        }
+    }
+}
+
+/// Standard Webhooks: the same id for each try, the time of this one, a signature of each key.
+fn seal(headers: &mut HeaderMap, means: &Means, id: &str, body: &Bytes) {
+    let now_s = OffsetDateTime::now_utc().unix_timestamp();
+    let signed = signature::sign(&means.keys, id, now_s, body);
+    for (name, value) in
+        [(signature::ID, id), (signature::TIMESTAMP, &*now_s.to_string()), (signature::SIGNATURE, &*signed)]
+    {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            headers.insert(HeaderName::from_static(name), value);
+        }
+    }
+}
+
+/// As the producer says, else by its look.
+fn content_type(notice: &Notice) -> HeaderValue {
+    let said = notice.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-type"));
+    if let Some(Ok(said)) = said.map(|(_, value)| HeaderValue::from_str(value)) {
+        return said;
+    }
+    HeaderValue::from_static(match serde_json::from_slice::<serde::de::IgnoredAny>(&notice.payload) {
+        Ok(_) => "application/json",
+        Err(_) if std::str::from_utf8(&notice.payload).is_ok() => "text/plain; charset=utf-8",
+        Err(_) => "application/octet-stream",
+    })
+}
+
+fn excerpt(answer: &Answer) -> String {
+    let text = String::from_utf8_lossy(&answer.body);
+    let mut kept = plain(&text, EXCERPT_CHARS_MAX);
+    if answer.is_cut || text.chars().nth(EXCERPT_CHARS_MAX).is_some() {
+        kept.push('…');
+    }
+    kept
+}
+
+/// Postgres's text holds everything but NUL, and people read it.
+fn plain(text: &str, chars_max: usize) -> String {
+    text.chars().take(chars_max).map(|c| if c.is_control() && c != '\n' { ' ' } else { c }).collect()
+}
+
+/// From 0 to 1.
+fn chance() -> f64 {
+    let random = uuid::Uuid::now_v7().as_u128() as u32;
+    f64::from(random) / f64::from(u32::MAX)
+}

@@ -1,0 +1,6 @@
+-- Enables or disables an endpoint. $1 who, $2 why, $3 the endpoint, $4 enabled or disabled.
+with said as materialized (
+  -- For the audit; what follows refers to it, so that it comes first.
+  select set_config('avouch.actor', $1::text, true) as who, set_config('avouch.why', coalesce($2::text, ''), true) as why
+)
+select avouch.set_endpoint(case when said.why is not null then $3::text end, $4::text, $2) from said
