@@ -184,7 +184,7 @@ async fn start_source(
         store: Arc::clone(&store),
         streams: streams.clone(),
         durables: config.durables(),
-        events: broker.events(&config.receipts.events_stream),
+        events: broker.events(&config.receipts.events_stream, config.receipts.events_bytes_max),
         connected: broker.connected(),
         ownership: ownership.clone(),
         alarms: alarms.clone(),

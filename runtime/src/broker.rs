@@ -222,9 +222,9 @@ impl Broker {
         Stream::new(name, config, consumers, self.jetstream.clone())
     }
 
-    /// What the broker tells of acknowledgements, kept in a stream of this name.
-    pub fn events(&self, name: &str) -> Events {
-        Events::new(name, self.jetstream.clone())
+    /// What the broker tells of acknowledgements, kept in a stream of this name and size.
+    pub fn events(&self, name: &str, bytes_max: u64) -> Events {
+        Events::new((name, bytes_max), self.jetstream.clone())
     }
 
     /// The bucket of what consumers did; a record is kept for so many hours after its last change, or for good if that is 0.

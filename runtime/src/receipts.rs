@@ -36,14 +36,24 @@ pub struct Config {
     pub rows_max: u32,
     /// The stream that keeps what the broker tells of acknowledgements.
     pub events_stream: String,
+    /// How large that stream may become: the broker sets so much aside for it. When it is full the oldest go first, though nobody has
+    /// read them: what they told counts as missed. Raised here, it is raised there.
+    pub events_bytes_max: u64,
     /// How long the broker must have settled a message before its missing receipt means anything.
     pub grace_ms: u64,
 }
 
-/// A second is soon enough for books; evidence is on its way for milliseconds, or as long as a runtime needs to come back.
+/// A second is soon enough for books; evidence is on its way for milliseconds, or as long as a runtime needs to come back. A gibibyte
+/// holds what is acknowledged in five minutes at ten thousand a second, and in nine hours at a hundred.
 impl Default for Config {
     fn default() -> Self {
-        Self { every_ms: 1_000, rows_max: 2_000, events_stream: "AVOUCH_EVENTS".into(), grace_ms: 5_000 }
+        Self {
+            every_ms: 1_000,
+            rows_max: 2_000,
+            events_stream: "AVOUCH_EVENTS".into(),
+            events_bytes_max: 1 << 30,
+            grace_ms: 5_000,
+        }
     }
 }
 

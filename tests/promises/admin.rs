@@ -122,7 +122,11 @@ pub async fn address_of(avouch: &Avouch) -> SocketAddr {
 
 pub fn client() -> Client {
     let tls = system_tls().expect("the system has authorities");
-    let builder = Client::builder().no_proxy().redirect(redirect::Policy::none()).tls_backend_preconfigured(tls);
+    let builder = Client::builder()
+        .no_proxy()
+        .pool_idle_timeout(secs(2))
+        .redirect(redirect::Policy::none())
+        .tls_backend_preconfigured(tls);
     builder.timeout(secs(60)).build().expect("a client can be made")
 }
 

@@ -41,8 +41,10 @@ impl Installation {
         let role = format!("relay_{}", Uuid::now_v7().simple());
         let create = format!("create role {role} login in role avouch_runtime");
         ground.client.batch_execute(&create).await.expect("a role can be made");
-        let stream =
-            format!("max_bytes = 100_000_000\n[receipts]\nevents_stream = \"EVENTS_{}\"\n", Uuid::now_v7().simple());
+        let stream = format!(
+            "max_bytes = 100_000_000\n[receipts]\nevents_stream = \"EVENTS_{}\"\nevents_bytes_max = 16_000_000\n",
+            Uuid::now_v7().simple()
+        );
         let config = ground.config(&format!("{stream}{more}"));
         let config = config.replace(ground.database.url(), &url_of(&ground.database, &role));
         let stream = ground.names.stream.clone();

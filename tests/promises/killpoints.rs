@@ -29,7 +29,8 @@ const SETTINGS: &str = "claim_ms = 2000\nsettle_rows_max = 5\n\
     [consumer.stock]\ntopics = [\"lost.>\"]\nack_wait_ms = 500\ndeadline_ms = 500\ngenerations_max = 1000\n";
 
 async fn shop(events: &str) -> Shop {
-    let settings = SETTINGS.replace("grace_ms", &format!("events_stream = \"{events}\"\ngrace_ms"));
+    let settings =
+        SETTINGS.replace("grace_ms", &format!("events_stream = \"{events}\"\nevents_bytes_max = 16_000_000\ngrace_ms"));
     let mut shop = Shop::new(&format!("{settings}{FENCED}")).await;
     // A claim lasts for two calls: a successor waits for it.
     shop.config = shop.config.replace("[rules]\n", "[rules]\ndeadline_ms = 1000\n");

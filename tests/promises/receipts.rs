@@ -52,7 +52,9 @@ impl Followed {
     /// With these settings before the rest, and of the stream.
     async fn of(settings: &str, stream: &str) -> Followed {
         let events = Uuid::now_v7().simple();
-        let settings = format!("{settings}[receipts]\n{QUICK}events_stream = \"EVENTS_{events}\"\n");
+        let settings = format!(
+            "{settings}[receipts]\n{QUICK}events_stream = \"EVENTS_{events}\"\nevents_bytes_max = 16_000_000\n"
+        );
         let (database, nats, names) = (Database::create().await, shared().nats.url(), Names::unique());
         let avouch = Avouch::run(&format!("{}{stream}", config(&database, &nats, &names, &settings))).await;
         let (client, jetstream) = (database.client().await, jetstream_at(&nats).await);

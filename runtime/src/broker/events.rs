@@ -49,6 +49,7 @@ pub struct AckEvent {
 /// The stream that keeps them, read by one of possibly many instances at a time.
 pub struct Events {
     name: String,
+    bytes_max: i64,
     jetstream: Context,
     pull: Option<Pull>,
     /// Of which streams it is told.
@@ -66,8 +67,6 @@ const TERMINATED: &str = "$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED";
 const DELIVERED_TOO_OFTEN: &str = "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES";
 /// Evidence of three days is kept while nobody reads it: an outage of a long weekend. Without it, what is settled counts as missed.
 const MAX_AGE: Duration = Duration::from_secs(72 * 3600);
-/// An hour of ten thousand acknowledgements a second would be 12 GB: the oldest go first.
-const MAX_BYTES: i64 = 1 << 30;
 /// Read and not yet acknowledged.
 const IN_FLIGHT_MAX: i64 = 50_000;
 /// The reason of a termination that is the broker's own: a message that was delivered is expired, purged or deleted. No consumer
@@ -80,10 +79,10 @@ const ACK_WAIT: Duration = Duration::from_secs(30);
 
 impl Events {
     /// Does not ask the broker yet.
-    pub fn new(name: &str, jetstream: Context) -> Self {
-        let name = name.to_owned();
+    pub fn new((name, bytes_max): (&str, u64), jetstream: Context) -> Self {
         Self {
-            name,
+            name: name.to_owned(),
+            bytes_max: i64::try_from(bytes_max).unwrap_or(i64::MAX),
             jetstream,
             pull: None,
             streams: Vec::new(),
@@ -104,15 +103,18 @@ impl Events {
             subjects: wanted.clone(),
             discard: DiscardPolicy::Old,
             max_age: MAX_AGE,
-            max_bytes: MAX_BYTES,
+            max_bytes: self.bytes_max,
             ..Config::default()
         };
-        let stream = self.jetstream.get_or_create_stream(config).await.map_err(|e| self.retry(&e))?;
+        let stream = self.jetstream.get_or_create_stream(config).await.map_err(|e| self.unmade(&e))?;
         let mut have = stream.cached_info().config.clone();
         let missing: Vec<String> = wanted.iter().filter(|w| !have.subjects.contains(w)).cloned().collect();
-        if !missing.is_empty() {
+        let is_small = (1..self.bytes_max).contains(&have.max_bytes);
+        if is_small || !missing.is_empty() {
             have.subjects.extend(missing);
-            self.jetstream.update_stream(have).await.map_err(|e| self.retry(&e))?;
+            // Another installation may have made it larger.
+            have.max_bytes = if is_small { self.bytes_max } else { have.max_bytes };
+            self.jetstream.update_stream(have).await.map_err(|e| self.unmade(&e))?;
         }
         let deliver_policy = self.take_over(&reader_of(installation)).await?;
         let reader = ReaderConfig {
@@ -217,6 +219,19 @@ impl Events {
         {
             tracing::debug!(error = %e, "what was read of acknowledgements is read again");
         }
+    }
+
+    /// A stream that is bounded is set aside: the server may not have so much.
+    fn unmade(&self, e: &dyn std::error::Error) -> Error {
+        let text = full_text(e);
+        let remedy = match text.contains("resources") {
+            true => format!(
+                "; it sets receipts.events_bytes_max = {} aside: lower that, or give the server a larger jetstream max_file_store",
+                self.bytes_max
+            ),
+            false => String::new(),
+        };
+        Error::Retry(format!("stream {}: {text}{remedy}", self.name))
     }
 
     fn retry(&self, e: &dyn std::error::Error) -> Error {

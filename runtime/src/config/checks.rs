@@ -91,6 +91,7 @@ pub fn wrong(config: &Config) -> Vec<String> {
         }
     }
     check(config.receipts.every_ms > 0, "receipts.every_ms: at least 1");
+    check(config.receipts.events_bytes_max >= 1 << 20, "receipts.events_bytes_max: at least 1048576");
     check((1..=10_000).contains(&config.receipts.rows_max), "receipts.rows_max: from 1 to 10000");
     check(config.recovery.every_ms > 0, "recovery.every_ms: at least 1");
     check((1..=10_000).contains(&config.recovery.rows_max), "recovery.rows_max: from 1 to 10000");

@@ -59,7 +59,8 @@ async fn small_stream() -> (Relayed, stream::Config) {
         ..stream::Config::default()
     };
     jetstream.create_stream(small.clone()).await.expect("a stream can be made");
-    let settings = format!("{CONSUMER}events_stream = \"EVENTS_{}\"\n", Uuid::now_v7().simple());
+    let settings =
+        format!("{CONSUMER}events_stream = \"EVENTS_{}\"\nevents_bytes_max = 16_000_000\n", Uuid::now_v7().simple());
     let avouch = Avouch::run(&config(&database, &shared().nats.url(), &names, &settings)).await;
     let client = database.client().await;
     (Relayed { database, names, client, jetstream, avouch }, small)

@@ -77,3 +77,13 @@ async fn holder_that_renews_is_not_ended_by_redeliveries() {
     followed.relayed.in_state(id, "consumed").await;
     drop(first);
 }
+
+#[tokio::test]
+async fn server_without_room_for_the_events_is_told_of_with_the_remedy() {
+    let mut followed = Followed::of(ACK, "").await;
+    followed.relayed.avouch.kill();
+    followed.settings =
+        followed.settings.replace("events_bytes_max = 16_000_000", "events_bytes_max = 1_000_000_000_000_000");
+    followed.again().await;
+    followed.relayed.avouch.wait_for_log("receipts.events_bytes_max = 1000000000000000", LIMIT).await;
+}

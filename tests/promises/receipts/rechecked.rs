@@ -11,7 +11,7 @@ async fn message_that_never_happened_is_discarded_instead_of_being_sent_again() 
     let events = Uuid::now_v7().simple();
     let shop = Shop::new(&format!(
         "{FENCED}[topic.\"orders.created\"]\nrecheck_before_resend = true\n[consumer.billing]\ntopics = [\"orders.>\"]\ndeadline_ms = 300\n\
-         [receipts]\nevery_ms = 100\nevents_stream = \"EVENTS_{events}\"\n[recovery]\nevery_ms = 50\n"
+         [receipts]\nevery_ms = 100\nevents_stream = \"EVENTS_{events}\"\nevents_bytes_max = 16_000_000\n[recovery]\nevery_ms = 50\n"
     ))
     .await;
     shop.deploy().await;
