@@ -53,6 +53,9 @@ pub async fn run_on(
             "no database is configured: set [source.main] url in the file, AVOUCH_SOURCE__MAIN__URL, or --database-url"
         );
     }
+    if !config.notify.is_on() && !config.endpoint.is_empty() {
+        tracing::warn!(endpoints = config.endpoint.len(), "nobody is told anything: notify.topics is empty");
+    }
     let (mut running, mut sinks) = (JoinSet::new(), JoinSet::new());
     // From the start, so that it tells what is waited for.
     let shown = listener.map(|listener| start_admin(&config, listener, stop.clone(), &mut running)).transpose()?;
@@ -244,8 +247,7 @@ async fn start_notifier(
         let Contested { name, origin, state } = known;
         tracing::warn!(endpoint = name, origin, state, "an endpoint's section is ignored: its name is taken");
     }
-    let name = config.consumer.get(notify::CONSUMER).and_then(|c| c.stream.clone());
-    let name = name.unwrap_or_else(|| config.streams()[0].0.clone());
+    let name = config.fed().unwrap_or_default();
     let stream = streams.iter().find(|s| s.name == name);
     let stream = stream.with_context(|| format!("notify.stream names a stream that is not configured: {name}"))?;
     let feed = Feed::new(stream.clone(), notify::CONSUMER);

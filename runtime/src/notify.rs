@@ -119,10 +119,6 @@ impl Config {
         check((1..=10_000).contains(&self.in_flight_max), "notify.in_flight_max: from 1 to 10000");
         check(self.answer_bytes_max <= 16 << 20, "notify.answer_bytes_max: at most 16777216");
         check((1..=87_600).contains(&self.keep_hours), "notify.keep_hours: from 1 to 87600");
-        check(
-            self.is_on() || endpoints.is_empty(),
-            "endpoints are configured, and nothing to tell them: set notify.topics",
-        );
         let terms = self.terms();
         if let Err(e) = &terms {
             check(false, e);
@@ -151,7 +147,6 @@ pub struct EndpointConfig {
     #[serde(default)]
     pub tenant: String,
     /// What signs, newest first: `whsec_…` or `whsk_…`. Two while one replaces the other.
-    #[serde(default)]
     pub secrets: Vec<Secret>,
     /// Headers that are added, such as `authorization`.
     #[serde(default)]
