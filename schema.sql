@@ -364,7 +364,7 @@ create table if not exists avouch.attempt (
   number     int not null,                    -- within its round, from 1 on
   at         timestamptz not null,            -- when it began
   took_ms    int not null,
-  outcome    text not null constraint attempt_outcome_known check (outcome in ('delivered', 'retry', 'given_up', 'disabled')),
+  outcome    text not null constraint attempt_outcome_known check (outcome in ('delivered', 'retry', 'given_up', 'disabled', 'postponed')),
   status     int,                             -- null: no answer
   reason     text,
   excerpt    text,                            -- the beginning of the answer's body

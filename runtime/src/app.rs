@@ -201,7 +201,7 @@ async fn start_source(
     running.spawn(recovery.run(stop.clone()));
     if config.notifies(name) {
         let seen = (ownership.clone(), alarms.clone());
-        start_notifier(config, (&store, &streams), seen, (stop.clone(), grace), running).await?;
+        start_notifier(config, (&store, &streams), (&rules, seen), (stop.clone(), grace), running).await?;
     }
     if let Some(shown) = shown {
         shown.attach(admin::Parts {
@@ -238,7 +238,7 @@ async fn start_source(
 async fn start_notifier(
     config: &Config,
     (store, streams): (&Arc<Store>, &[Stream]),
-    (ownership, alarms): (watch::Receiver<Ownership>, Alarms),
+    (rules, (ownership, alarms)): (&Arc<Rules>, (watch::Receiver<Ownership>, Alarms)),
     (stop, grace): (CancellationToken, Duration),
     running: &mut JoinSet<()>,
 ) -> anyhow::Result<()> {
@@ -258,7 +258,9 @@ async fn start_notifier(
     let record =
         Record::new(&settings, configured, told, Arc::clone(&outside), ownership.clone(), Arc::clone(&recorded));
     running.spawn(record.run(stop.clone()));
-    let parts = notify::Parts { store: Arc::clone(store), outside, ownership, recorded, alarms };
+    let payload_bytes_max = config.rules.payload_bytes_max;
+    let desk = Arc::new(notify::Desk { outside, rules: Arc::clone(rules), payload_bytes_max });
+    let parts = notify::Parts { store: Arc::clone(store), desk, ownership, recorded, alarms };
     running.spawn(Deliver::new(settings, config.endpoint.clone(), parts).run(stop, grace));
     Ok(())
 }

@@ -9,6 +9,7 @@ mod deliver;
 mod record;
 pub mod roster;
 pub mod schedule;
+mod shape;
 mod slots;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+pub use self::attempt::Desk;
 pub use self::deliver::{Deliver, Parts};
 pub use self::record::Record;
 pub use self::roster::Roster;

@@ -82,6 +82,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "message",
             "outside",
             "rate",
+            "rules",
             "secret",
             "shards::Ownership",
             "signature",
