@@ -296,7 +296,7 @@ fn keys_and_defaults() -> BTreeMap<String, String> {
 fn keys_of(debug: &str, mut path: Vec<String>) -> BTreeMap<String, String> {
     let (mut keys, depth) = (BTreeMap::new(), path.len());
     // `Some(` and `[` stand on lines of their own, as do their ends and the items.
-    let debug = debug.replace("Some(\n", "").replace("[\n", "[");
+    let debug = in_one_line(&debug.replace("Some(\n", ""));
     for line in debug.lines().skip(1) {
         let line = line.trim().trim_end_matches(',');
         match line.split_once(": ") {
@@ -309,6 +309,22 @@ fn keys_of(debug: &str, mut path: Vec<String>) -> BTreeMap<String, String> {
         }
     }
     keys
+}
+
+/// Lists of numbers and texts as TOML has them.
+fn in_one_line(debug: &str) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    let mut is_open = false;
+    for line in debug.lines() {
+        let (bare, last) = (line.trim(), lines.last_mut());
+        match last {
+            Some(list) if is_open && bare.starts_with(']') => *list = format!("{}]", list.trim_end_matches([',', ' '])),
+            Some(list) if is_open => list.push_str(&format!("{bare} ")),
+            _ => lines.push(line.to_owned()),
+        }
+        is_open = line.ends_with('[') || is_open && !bare.starts_with(']');
+    }
+    lines.join("\n")
 }
 
 fn default_of(debug: &str) -> String {

@@ -45,8 +45,7 @@ async fn load(rules: &Rules, name: &str, settings: &[(&str, &str)]) -> Plugin {
 
 /// Sends it as whoever tells outside parties would.
 async fn send(shaped: &ShapedRequest, endpoint: &str) -> NotificationResponse {
-    let client = reqwest::Client::builder().no_proxy().build().expect("it needs no TLS");
-    let mut request = client.post(shaped.url(endpoint).expect("it is a URL")).body(shaped.body.clone());
+    let mut request = crate::admin::client().post(shaped.url(endpoint).expect("it is a URL")).body(shaped.body.clone());
     for (name, value) in &shaped.headers {
         request = request.header(name, value);
     }

@@ -5,6 +5,7 @@ mod crowd;
 mod killed;
 mod ordered;
 mod scheduled;
+mod shaped;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
