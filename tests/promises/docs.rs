@@ -30,6 +30,7 @@ const PAGES: &[&str] = &[
     "docs/plugins.md",
     "examples/tcc/README.md",
     "examples/saga/README.md",
+    "examples/payment-notify/README.md",
     "examples/consumers/README.md",
 ];
 /// The reader's own tables, which the examples suppose.
