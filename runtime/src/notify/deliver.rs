@@ -300,7 +300,8 @@ impl Deliver {
                 slots.change(party.settings.in_flight_max.into(), party.settings.rate_per_s, Instant::now());
             }
             if let Err(why) = &party.means {
-                tracing::warn!(endpoint = party.endpoint.name, why, "an endpoint cannot be told");
+                let (kind, subject) = (Kind::EndpointDisabled, party.endpoint.name.as_str());
+                self.parts.alarms.raise(&Event { kind, subject, id: String::new(), reference: None, why });
             }
         }
         self.slots.retain(|id, slots| slots.in_flight() > 0 || roster.get(*id).is_some());
