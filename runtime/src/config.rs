@@ -15,7 +15,7 @@ use serde::Deserialize;
 
 use crate::{
     admin, alarm, broker, checkback, control, doorbell, exporter, inbox, killpoint, logs, receipts, recovery, relay,
-    rules, shards, store, topics, upkeep,
+    rules, shards, store, topics, trace, upkeep,
 };
 
 /// Everything that can be configured.
@@ -66,6 +66,8 @@ pub struct Config {
     pub admin: admin::Config,
     /// Metrics.
     pub metrics: exporter::Config,
+    /// Traces.
+    pub trace: trace::Config,
     /// Logging.
     pub log: logs::Config,
     /// This process's name in `avouch status`; default: host name and process id.
@@ -100,6 +102,7 @@ impl Default for Config {
             recovery: recovery::Config::default(),
             admin: admin::Config::default(),
             metrics: exporter::Config::default(),
+            trace: trace::Config::default(),
             log: logs::Config::default(),
             instance_name: None,
             grace_ms: 10_000,

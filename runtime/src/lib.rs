@@ -22,6 +22,7 @@ pub mod doorbell;
 pub mod rules;
 pub mod secret;
 pub mod store;
+pub mod trace;
 
 pub mod admin;
 pub mod checkback;

@@ -10,6 +10,7 @@ mod meters;
 mod pace;
 mod rate;
 mod send;
+mod spans;
 mod streams;
 
 use std::collections::BTreeSet;
@@ -37,6 +38,7 @@ use crate::lifecycle::Backoff;
 use crate::shards::{Ownership, Progress};
 use crate::store::{Owned, Store};
 use crate::topics::Topics;
+use crate::trace::Tracer;
 use crate::window::{Limits, Window};
 
 /// `[relay]`.
@@ -127,6 +129,8 @@ pub struct Parts {
     pub alarms: Alarms,
     /// How long a message that has ended is kept; none: for good.
     pub keeps: Option<Duration>,
+    /// Where spans are told.
+    pub tracer: Tracer,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

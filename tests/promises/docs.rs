@@ -23,6 +23,7 @@ const PAGES: &[&str] = &[
     "docs/guarantees.md",
     "docs/metrics.md",
     "docs/operating.md",
+    "docs/traces.md",
     "docs/cli.md",
     "docs/api.md",
     "docs/permissions.md",
@@ -253,6 +254,7 @@ fn values(kind: &str, default: &str) -> Vec<String> {
     let has_none = default == "none" || default == "required";
     let example = match kind {
         "integer" => "5",
+        "number" => "0.5",
         "boolean" => "true",
         "table" => "{}",
         "list" => "[\"NAME\"]",

@@ -30,6 +30,7 @@ mod receipts;
 mod reload;
 mod secure;
 mod storm;
+mod trace;
 
 mod cli;
 mod commands;
