@@ -66,8 +66,8 @@ pub async fn run_on(
     }
     for (name, source) in &config.source {
         let shown = shown.as_ref().filter(|_| config.is_shown(name));
-        let (tell, end) = ((&alarms, &tracer), stop.clone());
-        let started = start_source(&config, (name, source), shown, tell, end, &mut running);
+        let tell = (&alarms, &tracer);
+        let started = start_source(&config, (name, source), shown, tell, stop.clone(), &mut running);
         tokio::select! {
             () = stop.cancelled() => {}
             result = started => result.with_context(|| format!("source {name}"))?,

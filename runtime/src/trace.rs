@@ -65,6 +65,9 @@ const LINKS_MAX: usize = 16;
 /// Text of one attribute, or of why something failed: plugins and consumers write some of it.
 const TEXT_BYTES_MAX: usize = 512;
 
+/// As many as a publish has.
+const ATTRIBUTES_USUAL: usize = 10;
+
 /// Where spans are told. Cheap to clone; without a collector it does nothing.
 #[derive(Clone)]
 pub struct Tracer(Option<Arc<Port>>);
@@ -210,7 +213,7 @@ impl Port {
             name: Cow::Borrowed(name),
             start_time,
             end_time: start_time,
-            attributes: Vec::new(),
+            attributes: Vec::with_capacity(ATTRIBUTES_USUAL),
             dropped_attributes_count: 0,
             events: SpanEvents::default(),
             links: SpanLinks::default(),
