@@ -198,7 +198,9 @@ impl Kind {
                 "{avouch} endpoint resend {subject} --since TIME, once it answers; all: {avouch} endpoint deliveries {subject} --state given_up"
             ),
             Self::EndpointDisabled => {
-                format!("mend the cause, or ask its owner; then {avouch} endpoint enable {subject}, or endpoint remove {subject}")
+                format!(
+                    "mend the cause, or ask its owner; then {avouch} endpoint enable {subject}, or endpoint remove {subject}"
+                )
             }
             Self::Test => "none is needed".to_owned(),
         }
@@ -215,6 +217,8 @@ pub struct Event<'a> {
     pub id: String,
     /// What the producer calls its transaction.
     pub reference: Option<&'a str>,
+    /// The trace of the message, for the log.
+    pub trace_id: Option<String>,
     /// The cause.
     pub why: &'a str,
 }
@@ -272,8 +276,14 @@ impl Alarm {
 
     /// What `avouch alarm test` sends.
     pub fn test(instance: &str) -> Self {
-        let event =
-            Event { kind: Kind::Test, subject: "alarm", id: String::new(), reference: None, why: "avouch alarm test" };
+        let event = Event {
+            kind: Kind::Test,
+            subject: "alarm",
+            id: String::new(),
+            reference: None,
+            trace_id: None,
+            why: "avouch alarm test",
+        };
         Self::new(&event, "main", instance)
     }
 }
@@ -326,8 +336,8 @@ pub fn sinks(configs: &[Config], instance: &str) -> Result<(Alarms, Vec<Sink>), 
 
 impl Alarms {
     /// This message is dead.
-    pub fn dead(&self, topic: &str, id: Uuid, why: &str) {
-        self.raise(&Event { kind: Kind::Dead, subject: topic, id: id.to_string(), reference: None, why });
+    pub fn dead(&self, topic: &str, id: Uuid, trace_id: Option<String>, why: &str) {
+        self.raise(&Event { kind: Kind::Dead, subject: topic, id: id.to_string(), reference: None, trace_id, why });
     }
 
     /// For the loops of this database.
@@ -344,7 +354,8 @@ impl Alarms {
         if let Some(scope) = &self.scope {
             count(scope, *kind, 1);
         }
-        tracing::error!(alarm = kind.name(), source, subject, id, reference, why, remedy, "{what}");
+        let trace_id = event.trace_id.as_deref();
+        tracing::error!(alarm = kind.name(), source, subject, id, reference, trace_id, why, remedy, "{what}");
         for port in self.ports.iter().filter(|port| port.config.takes(*kind)) {
             if port.books().take(alarm.clone(), Instant::now()) == Some(1) {
                 tracing::warn!(

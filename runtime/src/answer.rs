@@ -23,7 +23,8 @@ pub enum Code {
 }
 
 impl Code {
-    fn name(self) -> &'static str {
+    /// In one word.
+    pub fn name(self) -> &'static str {
         match self {
             Self::Invalid => "invalid",
             Self::NotFound => "not_found",
@@ -61,6 +62,11 @@ impl Fault {
     pub fn new(code: Code, message: String) -> Self {
         let message = message.chars().take(MESSAGE_CHARS_MAX).collect();
         Self { code, message, rule: None }
+    }
+
+    /// What is wrong, and what to do.
+    pub fn message(&self) -> &str {
+        &self.message
     }
 
     /// A request that cannot be read.

@@ -27,6 +27,7 @@ use crate::rules::Rules;
 use crate::shards::{Ownership, Progress, Shards};
 use crate::store::notify::Contested;
 use crate::store::{Error, Plans, Store};
+use crate::trace::{self, Tracer};
 use crate::upkeep::{self, Upkeep};
 use crate::{schema, store};
 
@@ -60,13 +61,18 @@ pub async fn run_on(
     // From the start, so that it tells what is waited for.
     let shown = listener.map(|listener| start_admin(&config, listener, stop.clone(), &mut running)).transpose()?;
     let (alarms, configured) = alarm::sinks(&config.alarm, &instance_name(&config))?;
+    let (tracer, exporter) = trace::start(&config.trace)?;
     let drained = CancellationToken::new();
+    if let Some(exporter) = exporter {
+        sinks.spawn(exporter.run(drained.clone()));
+    }
     for sink in configured {
         sinks.spawn(sink.run(drained.clone()));
     }
     for (name, source) in &config.source {
         let shown = shown.as_ref().filter(|_| config.is_shown(name));
-        let started = start_source(&config, (name, source), shown, &alarms, stop.clone(), &mut running);
+        let tell = (&alarms, &tracer);
+        let started = start_source(&config, (name, source), shown, tell, stop.clone(), &mut running);
         tokio::select! {
             () = stop.cancelled() => {}
             result = started => result.with_context(|| format!("source {name}"))?,
@@ -87,7 +93,7 @@ pub async fn run_on(
     // What the last loop said reaches the sinks.
     drained.cancel();
     while let Some(ended) = sinks.join_next().await {
-        ended.context("a sink of alarms broke")?;
+        ended.context("a sink of alarms or traces broke")?;
     }
     tracing::info!("avouch has stopped");
     Ok(())
@@ -124,7 +130,7 @@ async fn start_source(
     config: &Config,
     (name, source): (&str, &store::Config),
     shown: Option<&admin::State>,
-    alarms: &Alarms,
+    (alarms, tracer): (&Alarms, &Tracer),
     stop: CancellationToken,
     running: &mut JoinSet<()>,
 ) -> anyhow::Result<()> {
@@ -165,7 +171,14 @@ async fn start_source(
     until_it_answers(name, async || deployments.pass().await).await?;
     let sizes = (config.rules.messages_max, config.rules.payload_bytes_max);
     let (settings, checkers) = (config.checkback.clone(), config.checker.clone());
-    let checkback = Checkback::new(settings, checkers, Arc::clone(&store), Arc::clone(&rules), sizes, alarms.clone());
+    let checkback = Checkback::new(
+        settings,
+        checkers,
+        Arc::clone(&store),
+        Arc::clone(&rules),
+        sizes,
+        (alarms.clone(), tracer.clone()),
+    );
     let grace = Duration::from_millis(config.grace_ms);
     if config.is_served(name) {
         let subjects = control::subjects(&config.control.subject_prefix);
@@ -178,7 +191,8 @@ async fn start_source(
             let seen = (Arc::clone(&rules), sizes.1);
             let keeper = keeper(config, &store, &broker);
             let kept = (keeper, Arc::clone(&store));
-            let desk = Desk::new(config.inbox.clone(), config.consumer.clone(), kept, seen, alarms.clone());
+            let desk =
+                Desk::new(config.inbox.clone(), config.consumer.clone(), kept, seen, (alarms.clone(), tracer.clone()));
             let inbox = Inbox::new(service, desk, grace);
             running.spawn(inbox.run(stop.clone()));
         }
@@ -197,7 +211,14 @@ async fn start_source(
     let (resent, seen) = ((streams.clone(), dead), ownership.clone());
     let asked = config.topic.iter().filter(|(_, topic)| topic.recheck_before_resend).map(|(name, _)| name.clone());
     let checkers = (Arc::clone(&rules), asked.collect());
-    let recovery = Recovery::new(config.recovery.clone(), Arc::clone(&store), resent, checkers, seen, alarms.clone());
+    let recovery = Recovery::new(
+        config.recovery.clone(),
+        Arc::clone(&store),
+        resent,
+        checkers,
+        seen,
+        (alarms.clone(), tracer.clone()),
+    );
     running.spawn(recovery.run(stop.clone()));
     if config.notifies(name) {
         let seen = (ownership.clone(), alarms.clone());
@@ -216,7 +237,19 @@ async fn start_source(
         });
     }
     let keeps = config.upkeep.keeps();
-    let parts = Parts { store, broker, replies, streams, topics, doorbell, ownership, progress, alarms, keeps };
+    let parts = Parts {
+        store,
+        broker,
+        replies,
+        streams,
+        topics,
+        doorbell,
+        ownership,
+        progress,
+        alarms,
+        keeps,
+        tracer: tracer.clone(),
+    };
     let relay = Relay::new(config.relay.clone(), parts);
     running.spawn(upkeep.run(stop.clone()));
     running.spawn(deployments.run(stop.clone()));

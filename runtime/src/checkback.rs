@@ -12,7 +12,7 @@ mod settle;
 use std::collections::{BTreeMap, HashMap};
 use std::hash::RandomState;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -26,8 +26,9 @@ use self::settle::{Settled, settle};
 use crate::alarm::{Alarms, Event, Kind};
 use crate::killpoint::{self, Point};
 use crate::lifecycle::Backoff;
-use crate::rules::{Answer, Fault, Message, Rules, Verdict};
+use crate::rules::{Answer, Fault, Message, Rules};
 use crate::store::{Claim, Doubt, Due, Error, Held, LogLine, Store};
+use crate::trace::{Tracer, trace_id};
 
 /// Answers wait this long for others, so that they are settled by one statement.
 const GATHER: Duration = Duration::from_millis(5);
@@ -65,6 +66,7 @@ pub struct Checkback {
     trouble: bool,
     random: RandomState,
     alarms: Alarms,
+    tracer: Tracer,
 }
 
 /// Who has something to do, what was claimed of it, and the messages that it holds.
@@ -79,7 +81,7 @@ struct Look {
 enum Done {
     Looked(Result<Look, Error>),
     /// Without an answer, its breaker opened before its turn.
-    Answered(Box<(Claim, Option<Answer>)>),
+    Answered(Box<(Claim, Option<String>, Option<Answer>)>),
     Settled(Settled),
 }
 
@@ -92,7 +94,7 @@ impl Checkback {
         store: Arc<Store>,
         rules: Arc<Rules>,
         sizes: (usize, usize),
-        alarms: Alarms,
+        (alarms, tracer): (Alarms, Tracer),
     ) -> Self {
         let ms = Duration::from_millis;
         let breakers = Breakers::new(ms(config.broken_first_ms), ms(config.broken_max_ms));
@@ -117,6 +119,7 @@ impl Checkback {
             trouble: false,
             random: RandomState::new(),
             alarms,
+            tracer,
         }
     }
 
@@ -159,7 +162,10 @@ impl Checkback {
     fn take(&mut self, done: Done) {
         match done {
             Done::Looked(result) => self.looked(result),
-            Done::Answered(answered) => self.answered(answered.0, answered.1),
+            Done::Answered(answered) => {
+                let (claim, trace, answer) = *answered;
+                self.answered(claim, trace, answer);
+            }
             Done::Settled(settled) => self.settled(settled),
         }
     }
@@ -227,6 +233,7 @@ impl Checkback {
                 subject: &doubt.checker,
                 id: doubt.id.to_string(),
                 reference: doubt.reference.as_deref(),
+                trace_id: None,
                 why: &doubt.reason,
             });
         }
@@ -240,23 +247,32 @@ impl Checkback {
         }
         for claim in claims {
             *self.busy.entry(claim.checker.clone()).or_default() += 1;
-            let tx = transaction(&claim, messages.remove(&claim.id).unwrap_or_default());
+            let held = messages.remove(&claim.id).unwrap_or_default();
+            let carriers = held.iter().map(|message| &message.headers);
+            let span = self.tracer.span_of_all("avouch check-back", carriers, SystemTime::now());
+            let (tracer, trace) = (self.tracer.clone(), held.iter().find_map(|m| trace_id(&m.headers)));
+            let tx = transaction(&claim, held);
             let (rules, off) = (Arc::clone(&self.rules), self.breakers.off(&claim.checker));
             self.work.spawn(async move {
                 let answer = rules.check_unless(&tx, &off).await;
-                Done::Answered(Box::new((claim, answer)))
+                if let (Some(span), Some(answer)) = (span, &answer) {
+                    let (digest, fault) = (answer.digest.as_deref(), answer.verdict.as_ref().err());
+                    let why = fault.map(|fault| (fault.class(), fault.to_string()));
+                    tracer.end(span.judged((claim.id, &claim.checker), digest, answer.said(), why));
+                }
+                Done::Answered(Box::new((claim, trace, answer)))
             });
         }
     }
 
-    fn answered(&mut self, mut claim: Claim, answer: Option<Answer>) {
+    fn answered(&mut self, mut claim: Claim, trace_id: Option<String>, answer: Option<Answer>) {
         let now = Instant::now();
         let verdict = match answer {
             Some(answer) => {
                 claim.checked_by = answer.digest.as_deref().map(Into::into);
-                let lines = report(&claim, &answer);
+                let lines = report(&claim, trace_id.as_deref(), &answer);
                 self.log.extend(lines.into_iter().take(LOG_LINES_MAX.saturating_sub(self.log.len())));
-                self.count(&claim.checker, &answer.verdict);
+                self.count(&claim.checker, answer.said());
                 let opened = self.breakers.answered(&claim.checker, &answer.verdict, now);
                 if let (Err(fault), Some(wait)) = (&answer.verdict, opened) {
                     self.alarms.raise(&Event {
@@ -264,6 +280,7 @@ impl Checkback {
                         subject: &claim.checker,
                         id: claim.id.to_string(),
                         reference: claim.reference.as_deref(),
+                        trace_id,
                         why: &format!("{fault}; asked again in {} ms", wait.as_millis()),
                     });
                 }
@@ -285,16 +302,9 @@ impl Checkback {
         killpoint::reached(Point::Decided);
     }
 
-    fn count(&self, checker: &str, verdict: &Result<Verdict, Fault>) {
+    fn count(&self, checker: &str, said: &'static str) {
         let scope = self.store.scope();
         let checker = scope.checker(checker);
-        let said = match verdict {
-            Ok(Verdict::Commit) => "commit",
-            Ok(Verdict::Rollback(_)) => "rollback",
-            Ok(Verdict::InProgress(_)) => "in_progress",
-            Ok(Verdict::Unknown(_)) => "unknown",
-            Err(fault) => fault.class(),
-        };
         scope.counter("avouch_verdicts_total", &[("checker", &checker), ("verdict", said)]).increment(1);
     }
 

@@ -15,7 +15,7 @@ use serde::Deserialize;
 
 use crate::{
     admin, alarm, broker, checkback, control, doorbell, exporter, inbox, killpoint, logs, notify, receipts, recovery,
-    relay, rules, shards, store, topics, upkeep,
+    relay, rules, shards, store, topics, trace, upkeep,
 };
 
 /// Everything that can be configured.
@@ -70,6 +70,8 @@ pub struct Config {
     pub admin: admin::Config,
     /// Metrics.
     pub metrics: exporter::Config,
+    /// Traces.
+    pub trace: trace::Config,
     /// Logging.
     pub log: logs::Config,
     /// This process's name in `avouch status`; default: host name and process id.
@@ -106,6 +108,7 @@ impl Default for Config {
             endpoint: BTreeMap::new(),
             admin: admin::Config::default(),
             metrics: exporter::Config::default(),
+            trace: trace::Config::default(),
             log: logs::Config::default(),
             instance_name: None,
             grace_ms: 10_000,

@@ -82,6 +82,7 @@ impl Deployments {
                     subject: &deployment.name,
                     id: deployment.digest.clone().unwrap_or_default(),
                     reference: None,
+                    trace_id: None,
                     why: &e.to_string(),
                 }),
             }

@@ -9,6 +9,7 @@ mod judge;
 mod keeper;
 mod lane;
 pub mod request;
+mod spans;
 mod tally;
 mod told;
 

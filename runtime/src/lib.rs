@@ -27,6 +27,7 @@ pub mod outside;
 pub mod rules;
 pub mod secret;
 pub mod store;
+pub mod trace;
 
 pub mod admin;
 pub mod checkback;

@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod properties;
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use async_nats::HeaderMap;
@@ -90,6 +91,12 @@ impl Message {
             write!(id, ":{}", self.generation).expect("writing to a String cannot fail");
         }
         id
+    }
+
+    /// The row's own headers; none if they cannot be read.
+    pub fn own_headers(&self) -> Vec<(String, String)> {
+        let parsed = self.headers.as_deref().and_then(|json| serde_json::from_str::<BTreeMap<_, _>>(json).ok());
+        parsed.into_iter().flatten().collect()
     }
 
     /// The headers of its dead letter: the message's, and for whom it is dead, and why.

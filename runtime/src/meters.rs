@@ -78,6 +78,8 @@ const ALL: &[(&str, Sort, &str)] = &[
     ("avouch_verdicts_total", Count, "What checkers said of transactions; faults too."),
     ("avouch_transactions_settled_total", Count, "Transactions that check-back has ended, by outcome."),
     ("avouch_checker_broken", Size, "1 while the checker's breaker is open."),
+    ("avouch_spans_sent_total", Count, "Spans that the collector has taken."),
+    ("avouch_spans_dropped_total", Count, "Spans that nobody gets to see, by why."),
     ("avouch_plugin_calls_total", Count, "Calls of plugins, by outcome: answered, transient, permanent, broken."),
     ("avouch_plugin_call_seconds", Spread, "How long calls of plugins took."),
     ("avouch_plugin_computing_seconds", Spread, "How long calls of plugins computed, without what they waited for."),

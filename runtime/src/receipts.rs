@@ -25,6 +25,7 @@ use crate::broker::{self, Durable, Events, Stream};
 use crate::consumers::Tracked;
 use crate::shards::Ownership;
 use crate::store::{self, Dead, GivenUp, Store};
+use crate::trace::trace_id_of;
 
 /// `[receipts]`.
 #[derive(Clone, Debug, Deserialize)]
@@ -227,9 +228,12 @@ impl Receipts {
         if given_up.is_empty() {
             return Ok(());
         }
-        for Dead { id, consumer, topic, class, reason } in self.parts.store.give_up_on(given_up, "sent").await? {
+        for Dead { id, consumer, topic, class, reason, traceparent } in
+            self.parts.store.give_up_on(given_up, "sent").await?
+        {
             self.parts.store.scope().dead(&topic, class.name());
-            self.parts.alarms.dead(&topic, id, &format!("consumer {consumer}: {reason}"));
+            let trace_id = traceparent.as_deref().and_then(trace_id_of);
+            self.parts.alarms.dead(&topic, id, trace_id, &format!("consumer {consumer}: {reason}"));
         }
         Ok(())
     }

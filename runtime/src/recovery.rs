@@ -4,10 +4,11 @@
 //! the same generation again, which the broker suppresses or the consumer's idempotency does.
 
 mod recheck;
+mod spans;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use futures_util::{FutureExt as _, StreamExt as _};
 use serde::Deserialize;
@@ -24,6 +25,7 @@ use crate::message::Payload;
 use crate::rules::Rules;
 use crate::shards::Ownership;
 use crate::store::{Error, GivenUp, Recovery as Due, SentAgain, Store};
+use crate::trace::{Tracer, trace_id, trace_id_of};
 
 /// `[recovery]`.
 #[derive(Clone, Debug, Deserialize)]
@@ -64,6 +66,7 @@ pub struct Recovery {
     checkers: (Arc<Rules>, BTreeSet<String>),
     ownership: watch::Receiver<Ownership>,
     alarms: Alarms,
+    tracer: Tracer,
     failing: bool,
 }
 
@@ -84,9 +87,9 @@ impl Recovery {
         (streams, dead): (Vec<Stream>, Option<Stream>),
         checkers: (Arc<Rules>, BTreeSet<String>),
         ownership: watch::Receiver<Ownership>,
-        alarms: Alarms,
+        (alarms, tracer): (Alarms, Tracer),
     ) -> Self {
-        Self { config, store, streams, dead, checkers, ownership, alarms, failing: false }
+        Self { config, store, streams, dead, checkers, ownership, alarms, tracer, failing: false }
     }
 
     /// Sends until `stop`.
@@ -139,7 +142,7 @@ impl Recovery {
             return Ok(0);
         }
         let streams = self.open(&due).await;
-        let sends: Vec<_> = due.iter().map(|due| send(&streams, due).boxed()).collect();
+        let sends: Vec<_> = due.iter().map(|due| send(&streams, due, &self.tracer).boxed()).collect();
         let sent: Vec<Sent> = futures_util::stream::iter(sends).buffer_unordered(IN_FLIGHT).collect().await;
         let (mut stored, mut refused, mut later, mut failure) = (Vec::new(), Vec::new(), Vec::new(), None);
         for outcome in sent {
@@ -185,22 +188,22 @@ impl Recovery {
             due.into_iter().partition(|d| d.tx_id.is_some() && topics.contains(&*d.message.topic));
         let mut later = Vec::new();
         let asks = asked.into_iter().map(|due| async {
-            let word = recheck(rules, &self.store, &due).await;
+            let word = recheck(rules, &self.store, &due, &self.tracer).await;
             (due, word)
         });
         let asks: Vec<_> = asks.map(|ask| ask.boxed()).collect();
         let words: Vec<(Due, Word)> = futures_util::stream::iter(asks).buffer_unordered(RECHECKS).collect().await;
         for (due, word) in words {
-            let id = due.message.id;
+            let (id, trace_id) = (due.message.id, trace_id(&due.message.own_headers()));
             match word {
                 Word::Send => sent.push(due),
                 Word::Discard(reason) => {
                     if self.store.discard_sent(id, &reason).await? {
-                        tracing::warn!(%id, reason, "a message is discarded instead of being sent again");
+                        tracing::warn!(%id, trace_id, reason, "a message is discarded instead of being sent again");
                     }
                 }
                 Word::Later(why) => {
-                    tracing::info!(%id, why, "a message is not sent again now");
+                    tracing::info!(%id, trace_id, why, "a message is not sent again now");
                     later.push((id, due.consumer));
                 }
             }
@@ -229,7 +232,8 @@ impl Recovery {
             match stream.publish(subject, headers, payload).await {
                 Ok(_) => {}
                 Err(Refusal::Permanent(_, why)) => {
-                    tracing::warn!(id = %letter.message.id, why, "a dead message cannot be copied to the stream for dead letters");
+                    let trace_id = trace_id(&letter.message.own_headers());
+                    tracing::warn!(id = %letter.message.id, trace_id, why, "a dead message cannot be copied to the stream for dead letters");
                 }
                 Err(Refusal::Broker(why)) => {
                     self.store.told_dead(&told).await?;
@@ -261,13 +265,15 @@ impl Recovery {
         }
         for dead in self.store.give_up_on(refused, "pending").await? {
             self.store.scope().dead(&dead.topic, dead.class.name());
-            self.alarms.dead(&dead.topic, dead.id, &format!("consumer {}: {}", dead.consumer, dead.reason));
+            let trace_id = dead.traceparent.as_deref().and_then(trace_id_of);
+            let why = format!("consumer {}: {}", dead.consumer, dead.reason);
+            self.alarms.dead(&dead.topic, dead.id, trace_id, &why);
         }
         Ok(())
     }
 }
 
-async fn send(streams: &[(Stream, Result<i32, String>)], due: &Due) -> Sent {
+async fn send(streams: &[(Stream, Result<i32, String>)], due: &Due, tracer: &Tracer) -> Sent {
     let failed = |why: String| Sent::Failed(why, (due.message.id, due.consumer));
     let Some((stream, number)) = streams.iter().find(|(s, _)| s.name == due.stream) else {
         return failed(format!(
@@ -290,20 +296,22 @@ async fn send(streams: &[(Stream, Result<i32, String>)], due: &Due) -> Sent {
         Err(e) => return refused(Death::Malformed, e.to_string()),
     };
     let subject = stream.redo_subject(&due.name, &message.topic);
-    let published = stream.publish(subject, headers, payload).await;
+    let began = SystemTime::now();
+    let published = stream.publish(subject.clone(), headers, payload).await;
     killpoint::reached_by(Point::ResendSent, usize::from(published.is_ok()));
     match published {
         Ok((seq, _)) => match i64::try_from(seq) {
-            Ok(stream_seq) => Sent::Stored(SentAgain {
-                id: message.id,
-                consumer: due.consumer,
-                generation: message.generation,
-                stream: number,
-                stream_seq,
-            }),
+            Ok(stream_seq) => {
+                spans::sent_again(tracer, due, subject, began, Ok(stream_seq));
+                let (id, consumer, generation) = (message.id, due.consumer, message.generation);
+                Sent::Stored(SentAgain { id, consumer, generation, stream: number, stream_seq })
+            }
             Err(e) => failed(e.to_string()),
         },
-        Err(Refusal::Permanent(class, why)) => refused(class, why),
+        Err(Refusal::Permanent(class, why)) => {
+            spans::sent_again(tracer, due, subject, began, Err(class));
+            refused(class, why)
+        }
         Err(Refusal::Broker(why)) => failed(why),
     }
 }

@@ -9,6 +9,7 @@ mod look;
 mod meters;
 mod pace;
 mod send;
+mod spans;
 mod streams;
 
 use std::collections::BTreeSet;
@@ -36,6 +37,7 @@ use crate::rate::Bucket;
 use crate::shards::{Ownership, Progress};
 use crate::store::{Owned, Store};
 use crate::topics::Topics;
+use crate::trace::Tracer;
 use crate::window::{Limits, Window};
 
 /// `[relay]`.
@@ -126,6 +128,8 @@ pub struct Parts {
     pub alarms: Alarms,
     /// How long a message that has ended is kept; none: for good.
     pub keeps: Option<Duration>,
+    /// Where spans are told.
+    pub tracer: Tracer,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -102,6 +102,19 @@ pub struct Answer<T = Verdict> {
     pub took: Duration,
 }
 
+impl Answer {
+    /// What was said of a transaction, in one word.
+    pub fn said(&self) -> &'static str {
+        match &self.verdict {
+            Ok(Verdict::Commit) => "commit",
+            Ok(Verdict::Rollback(_)) => "rollback",
+            Ok(Verdict::InProgress(_)) => "in_progress",
+            Ok(Verdict::Unknown(_)) => "unknown",
+            Err(fault) => fault.class(),
+        }
+    }
+}
+
 /// All plugins of this process, and the engine that they run in.
 pub struct Rules {
     config: Arc<limits::Config>,

@@ -169,7 +169,7 @@ impl Upkeep {
         for (holder, what, seconds) in self.parts.store.pins(older_than).await? {
             let why = format!("{holder} ({what}) holds a snapshot for {seconds} s");
             let (kind, id) = (Kind::SnapshotHeld, String::new());
-            self.parts.alarms.raise(&Event { kind, subject: &holder, id, reference: None, why: &why });
+            self.parts.alarms.raise(&Event { kind, subject: &holder, id, reference: None, trace_id: None, why: &why });
         }
         Ok(())
     }

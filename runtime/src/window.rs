@@ -127,7 +127,23 @@ struct Slot {
     lane: Option<u64>,
     state: State,
     attempts: u32,
+    first_sent_at: Option<Instant>,
     sent_at: Option<Instant>,
+}
+
+/// A message and how it was sent.
+#[derive(Clone, Copy, Debug)]
+pub struct Flight<'a> {
+    /// The message.
+    pub message: &'a Message,
+    /// Its feed.
+    pub feed: usize,
+    /// When it was handed over for the first time, since it was read; none: never.
+    pub first_sent_at: Option<Instant>,
+    /// And the last time.
+    pub sent_at: Option<Instant>,
+    /// How often it was.
+    pub tries: u32,
 }
 
 #[derive(Debug, Default)]
@@ -228,9 +244,15 @@ impl Window {
         self.slots.get(&seq).map(|s| (&s.message, s.feed))
     }
 
-    /// The message with this seq, and when it was sent last.
-    pub fn flight(&self, seq: i64) -> Option<(&Message, Option<Instant>)> {
-        self.slots.get(&seq).map(|s| (&s.message, s.sent_at))
+    /// The message with this seq, and how it was sent.
+    pub fn flight(&self, seq: i64) -> Option<Flight<'_>> {
+        self.slots.get(&seq).map(|s| Flight {
+            message: &s.message,
+            feed: s.feed,
+            first_sent_at: s.first_sent_at,
+            sent_at: s.sent_at,
+            tries: s.attempts,
+        })
     }
 
     // ── Ownership and holds ────────────────────────────────────────────────────────────────────────────────────────

@@ -24,6 +24,7 @@ const PAGES: &[&str] = &[
     "docs/metrics.md",
     "docs/notifications.md",
     "docs/operating.md",
+    "docs/traces.md",
     "docs/cli.md",
     "docs/api.md",
     "docs/permissions.md",
@@ -258,6 +259,7 @@ fn values(kind: &str, default: &str) -> Vec<String> {
     let has_none = default == "none" || default == "required";
     let example = match kind {
         "integer" => "5",
+        "number" => "0.5",
         "boolean" => "true",
         "table" => "{}",
         "list" => "[\"NAME\"]",

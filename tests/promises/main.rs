@@ -32,6 +32,7 @@ mod receipts;
 mod reload;
 mod secure;
 mod storm;
+mod trace;
 
 mod cli;
 mod commands;

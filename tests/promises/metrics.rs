@@ -41,7 +41,7 @@ pub fn documented() -> BTreeMap<String, Documented> {
 const TOO_LARGE: &str = "insert into avouch.outbox (topic, payload) values ('orders.large', repeat('x', 2 << 20))";
 const CONSUMERS: &str = "[consumer.billing]\ntopics = [\"orders.created\"]\ndeadline_ms = 2000\n[consumer.shop]\n\
                          [receipts]\nevery_ms = 100\ngrace_ms = 1000\n[recovery]\nevery_ms = 50\n[upkeep]\nevery_ms = 50\n\
-                         [checkback]\npoll_max_ms = 50\n[[alarm]]\ncommand = [\"false\"]\n[relay]\nsafety_poll_ms = 100\n";
+                         [checkback]\npoll_max_ms = 50\n[[alarm]]\ncommand = [\"false\"]\n[trace]\nendpoint = \"http://127.0.0.1:9\"\nroot = true\n[relay]\nsafety_poll_ms = 100\n";
 const ORDERS: i32 = 40;
 
 /// A database, a broker and a runtime in which a little of everything has happened.

@@ -2,6 +2,7 @@
 //!
 //! Nothing here skips. A missing server fails every test that needs it, with the one line that fixes it.
 
+pub mod collector;
 pub mod metrics;
 pub mod servers;
 pub mod web;

@@ -76,7 +76,7 @@ mod tests {
     const MINUTE: Duration = Duration::from_secs(60);
 
     fn alarm(kind: Kind, subject: &str, id: &str) -> Alarm {
-        let event = Event { kind, subject, id: id.into(), reference: None, why: "" };
+        let event = Event { kind, subject, id: id.into(), reference: None, trace_id: None, why: "" };
         Alarm::new(&event, "main", "here")
     }
 

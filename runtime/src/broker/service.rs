@@ -82,6 +82,13 @@ impl Request {
         self.0.message.headers.as_ref()?.get(name).map(|value| value.as_str())
     }
 
+    /// The same, where some clients write names in a case of their own.
+    pub fn header_in_any_case(&self, name: &str) -> Option<&str> {
+        let mut headers = self.0.message.headers.as_ref()?.iter();
+        let (_, values) = headers.find(|(n, _)| AsRef::<str>::as_ref(*n).eq_ignore_ascii_case(name))?;
+        Some(values.first()?.as_str())
+    }
+
     /// The headers that are neither the broker's nor Avouch's, sorted by name.
     pub fn own_headers(&self) -> Vec<(String, String)> {
         let mut own: Vec<(String, String)> = own_headers(self.0.message.headers.as_ref()).collect();

@@ -38,7 +38,7 @@ pub fn message(row: Held) -> Message {
 const LINES_MAX: usize = 20;
 
 /// What a plugin logged, and its fault: in the runtime's log, and as lines to be kept.
-pub fn report(claim: &Claim, answer: &Answer) -> Vec<LogLine> {
+pub fn report(claim: &Claim, trace_id: Option<&str>, answer: &Answer) -> Vec<LogLine> {
     let digest = answer.digest.as_deref().map(|d| &d[..d.len().min(12)]);
     let mut lines = Vec::new();
     let mut keep = |level: &'static str, line: String| {
@@ -49,19 +49,19 @@ pub fn report(claim: &Claim, answer: &Answer) -> Vec<LogLine> {
         let plugin = claim.checker.as_str();
         let name = match *level {
             tracing::Level::ERROR => {
-                tracing::error!(target: "avouch_plugin", plugin, digest, tx = %claim.id, "{text}");
+                tracing::error!(target: "avouch_plugin", plugin, digest, tx = %claim.id, trace_id, "{text}");
                 "error"
             }
             tracing::Level::WARN => {
-                tracing::warn!(target: "avouch_plugin", plugin, digest, tx = %claim.id, "{text}");
+                tracing::warn!(target: "avouch_plugin", plugin, digest, tx = %claim.id, trace_id, "{text}");
                 "warn"
             }
             tracing::Level::INFO => {
-                tracing::info!(target: "avouch_plugin", plugin, digest, tx = %claim.id, "{text}");
+                tracing::info!(target: "avouch_plugin", plugin, digest, tx = %claim.id, trace_id, "{text}");
                 "info"
             }
             _ => {
-                tracing::debug!(target: "avouch_plugin", plugin, digest, tx = %claim.id, "{text}");
+                tracing::debug!(target: "avouch_plugin", plugin, digest, tx = %claim.id, trace_id, "{text}");
                 "debug"
             }
         };
@@ -73,7 +73,7 @@ pub fn report(claim: &Claim, answer: &Answer) -> Vec<LogLine> {
     }
     if let Err(fault) = &answer.verdict {
         let took_us = answer.took.as_micros();
-        tracing::debug!(checker = claim.checker, digest, tx = %claim.id, took_us, fault = %fault, "no verdict");
+        tracing::debug!(checker = claim.checker, digest, tx = %claim.id, trace_id, took_us, fault = %fault, "no verdict");
         keep("fault", format!("{}: {fault}", fault.class()));
     }
     lines

@@ -2,7 +2,7 @@
 
 use super::{Config, DEFAULT_STREAM};
 use crate::inbox::{ConsumerConfig, Receipt};
-use crate::{alarm, consumers, inbox, notify};
+use crate::{alarm, consumers, inbox, notify, trace};
 
 /// Written as JSON in JSON it may double, and the rest of the record needs room: NATS's messages have 1 MiB unless configured.
 const KV_RESULT_BYTES_MAX: usize = 256 << 10;
@@ -59,6 +59,14 @@ pub fn wrong(config: &Config) -> Vec<String> {
     check(
         metrics.listen.is_none_or(|l| l.ip().is_loopback()) || !metrics.allow.is_empty(),
         "metrics.listen is not on loopback: say in metrics.allow who may fetch them, such as [\"10.0.0.0/8\"]",
+    );
+    let trace = &config.trace;
+    check((0.0..=1.0).contains(&trace.sample), "trace.sample: from 0.0 to 1.0");
+    check((1..=1_000_000).contains(&trace.queue_max), "trace.queue_max: from 1 to 1000000");
+    check(trace.timeout_ms > 0, "trace.timeout_ms: at least 1");
+    check(
+        trace.endpoint.as_ref().is_none_or(|e| trace::endpoint(e).is_ok()),
+        "trace.endpoint: where the collector takes OTLP over HTTP, such as \"http://127.0.0.1:4318\"",
     );
     check(metrics.labels_max <= 10_000, "metrics.labels_max: at most 10000");
     check((1..=10_000).contains(&config.inbox.batch_rows_max), "inbox.batch_rows_max: from 1 to 10000");

@@ -13,13 +13,14 @@ use super::lane::Lane;
 use super::request::Confirm;
 use super::tally::{Tally, UNANSWERED, decided, finished};
 use super::told::Told;
-use super::{Config, ConsumerConfig, Endpoint, Receipt, request};
+use super::{Config, ConsumerConfig, Endpoint, Receipt, request, spans};
 use crate::alarm::Alarms;
 use crate::answer::{self, Code, Fault};
 use crate::broker::Request;
 use crate::idempotency::{Begin, Claim, Finish};
 use crate::rules::Rules;
 use crate::store::Store;
+use crate::trace::{Span, Tracer};
 
 /// When somebody holds the record in an open transaction.
 pub const HELD_RETRY_MS: u32 = 100;
@@ -35,26 +36,27 @@ pub struct Desk {
     keeper: Keeper,
     begins: Lane<To, Begin>,
     claims: Lane<Reply, Claim>,
-    finishes: Lane<Request, Finish>,
+    finishes: Lane<(Request, Option<Span>), Finish>,
     confirms: Lane<Option<Box<Request>>, Confirm>,
     store: Arc<Store>,
     work: JoinSet<Ended>,
     judge: Arc<Judge>,
     judging: JoinSet<()>,
     questions: mpsc::Receiver<Question>,
+    tracer: Tracer,
 }
 
 /// Who is told.
 enum To {
     /// The consumer that asked.
-    Asker(Box<Request>),
+    Asker(Box<Request>, Option<Span>),
     /// The judge of its message.
     Judge(Reply),
 }
 
 impl To {
     fn is_asker(&self) -> bool {
-        matches!(self, Self::Asker(_))
+        matches!(self, Self::Asker(..))
     }
 }
 
@@ -74,7 +76,7 @@ impl Desk {
         consumers: BTreeMap<String, ConsumerConfig>,
         (keeper, store): (Keeper, Arc<Store>),
         (rules, payload_bytes_max): (Arc<Rules>, usize),
-        alarms: Alarms,
+        (alarms, tracer): (Alarms, Tracer),
     ) -> Self {
         let (begins, claims, finishes) = (Lane::new(), Lane::new(), Lane::new());
         let (asked, questions) = mpsc::channel(QUESTIONS);
@@ -86,7 +88,21 @@ impl Desk {
             Ended::Opening
         });
         let confirms = Lane::new();
-        Self { config, consumers, keeper, begins, claims, finishes, confirms, store, work, judge, judging, questions }
+        Self {
+            config,
+            consumers,
+            keeper,
+            begins,
+            claims,
+            finishes,
+            confirms,
+            store,
+            work,
+            judge,
+            judging,
+            questions,
+            tracer,
+        }
     }
 
     /// True if everything is answered.
@@ -148,23 +164,24 @@ impl Desk {
             return Err(Box::new((request, Fault::new(Code::NotFound, none))));
         };
         let body = request.payload();
+        let span = spans::begin(&self.tracer, endpoint, &consumer, &request);
         let finish = match endpoint {
             Endpoint::Begin => match request::begin(&consumer, request.header("Avouch-Id"), &body) {
                 Ok(begin) => {
                     match settings.plugin.clone() {
-                        None => self.begins.push(To::Asker(Box::new(request)), begin),
+                        None => self.begins.push(To::Asker(Box::new(request), span), begin),
                         Some(plugin) => {
                             let judge = Arc::clone(&self.judge);
                             let (message, confirms) = (begin.message, settings.receipt == Receipt::Inbox);
-                            let scope = self.store.scope().clone();
+                            let (scope, tracer) = (self.store.scope().clone(), self.tracer.clone());
                             self.judging.spawn(async move {
                                 let answer = judge.judge(&consumer, &plugin, begin, &request).await;
+                                let decision = answer.as_ref().map_or(UNANSWERED, |told| told.begun.decision.name());
                                 let mut tally = Tally::of("avouch_inbox_decisions_total", &scope);
-                                tally.add(
-                                    &consumer,
-                                    answer.as_ref().map_or(UNANSWERED, |told| told.begun.decision.name()),
-                                );
+                                tally.add(&consumer, decision);
                                 tally.count();
+                                let span = span.map(|span| span.text("avouch.plugin", plugin));
+                                spans::end(&tracer, span, decision, &answer);
                                 if let Some(told) = answer.as_ref().ok().filter(|_| confirms) {
                                     judge.confirm(&consumer, message, told).await;
                                 }
@@ -188,8 +205,11 @@ impl Desk {
             Endpoint::Fail => request::fail(&consumer, &body),
         };
         match finish {
-            Ok(finish) => self.finishes.push(request, finish),
-            Err(fault) => return Err(Box::new((request, fault))),
+            Ok(finish) => self.finishes.push((request, span), finish),
+            Err(fault) => {
+                spans::refused(&self.tracer, span, &fault);
+                return Err(Box::new((request, fault)));
+            }
         }
         Ok(())
     }
@@ -197,7 +217,7 @@ impl Desk {
     /// Starts the batches that can be started.
     pub fn start(&mut self) {
         if let Some(batch) = self.begins.next(self.config.batch_rows_max) {
-            let (keeper, scope) = (self.keeper.clone(), self.store.scope().clone());
+            let (keeper, scope, tracer) = (self.keeper.clone(), self.store.scope().clone(), self.tracer.clone());
             self.work.spawn(async move {
                 let (to, asked): (Vec<To>, Vec<Begin>) = batch.into_iter().unzip();
                 let answers = keeper.each(&asked).await;
@@ -210,7 +230,8 @@ impl Desk {
                 for ((to, asked), answer) in to.into_iter().zip(asked).zip(answers) {
                     match to {
                         To::Judge(reply) => drop(reply.send(answer)),
-                        To::Asker(request) => {
+                        To::Asker(request, span) => {
+                            spans::end(&tracer, span, decided(&answer), &answer);
                             let held = || Told::busy(HELD_RETRY_MS, HELD);
                             let told = answer.map(|a| a.map_or_else(held, |begun| Told::of(asked.key, begun)));
                             answer::send(&request, told).await;
@@ -231,19 +252,20 @@ impl Desk {
             });
         }
         if let Some(batch) = self.finishes.next(self.config.batch_rows_max) {
-            let (keeper, scope) = (self.keeper.clone(), self.store.scope().clone());
+            let (keeper, scope, tracer) = (self.keeper.clone(), self.store.scope().clone(), self.tracer.clone());
             self.work.spawn(async move {
-                let (requests, said): (Vec<Request>, Vec<Finish>) = batch.into_iter().unzip();
+                let (requests, said): (Vec<(Request, Option<Span>)>, Vec<Finish>) = batch.into_iter().unzip();
                 let answers = keeper.each(&said).await;
                 let mut tally = Tally::of("avouch_inbox_finishes_total", &scope);
                 for (finish, answer) in said.iter().zip(&answers) {
                     tally.add(&finish.consumer, finished(answer));
                 }
                 tally.count();
-                for (request, answer) in requests.iter().zip(answers) {
+                for ((request, span), answer) in requests.into_iter().zip(answers) {
+                    spans::end(&tracer, span, finished(&answer), &answer);
                     let held =
                         || Fault::new(Code::Unavailable, "somebody is changing its record: repeat it soon".into());
-                    answer::send(request, answer.and_then(|a| a.ok_or_else(held))).await;
+                    answer::send(&request, answer.and_then(|a| a.ok_or_else(held))).await;
                 }
                 Ended::Finishes
             });

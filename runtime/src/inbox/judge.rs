@@ -18,6 +18,7 @@ use crate::answer::{Code, Fault};
 use crate::broker::Request;
 use crate::idempotency::{Begin, Begun, Claim, Decision, Record, State};
 use crate::rules::{self, Identity, Message, Plugin, Rules, Seen, SeenRecord, Status};
+use crate::trace::trace_id;
 
 /// Somebody else changed the record while the plugin decided: it decides anew, so often.
 const MISSES_MAX: usize = 3;
@@ -66,7 +67,7 @@ impl Judge {
         let message = self.message(&begin, request);
         let identity = match self.identity(&plugin, consumer, &message).await {
             Ok(identity) => identity,
-            Err(fault) => return Ok(faulted(name, &message.id, &fault)),
+            Err(fault) => return Ok(faulted(name, &message, &fault)),
         };
         let begin = Begin {
             key: identity.key.clone(),
@@ -84,10 +85,10 @@ impl Judge {
             }
             let seen = Seen { identity: identity.clone(), record: begun.seen.as_ref().map(record) };
             let answer = self.rules.decide(&plugin, consumer, &message, &seen).await;
-            tell(name, &message.id, &answer.log);
+            tell(name, &message, &answer.log);
             let decision = match answer.verdict {
                 Ok(decision) => decision,
-                Err(fault) => return Ok(faulted(name, &message.id, &fault)),
+                Err(fault) => return Ok(faulted(name, &message, &fault)),
             };
             let is_done = begun.seen.as_ref().is_some_and(|r| r.state == State::Done);
             let plain = |decision: Decision, reason: String| {
@@ -110,7 +111,7 @@ impl Judge {
                 }
                 rules::Decision::Done => {
                     let fault = rules::Fault::Broken("it says done, and nothing is".into());
-                    return Ok(faulted(name, &message.id, &fault));
+                    return Ok(faulted(name, &message, &fault));
                 }
                 rules::Decision::Defer(ms) => return Ok(Told::busy(ms, "deferred by the plugin")),
                 rules::Decision::Skip(reason) => return plain(Decision::Skip, reason),
@@ -124,7 +125,7 @@ impl Judge {
     /// What the plugin says, twice for a sample: it must say the same.
     async fn identity(&self, plugin: &Plugin, consumer: &str, message: &Message) -> Result<Identity, rules::Fault> {
         let first = self.rules.identify(plugin, consumer, message).await;
-        tell(plugin.name(), &message.id, &first.log);
+        tell(plugin.name(), message, &first.log);
         let identity = checked(first.verdict?)?;
         if self.random.hash_one(&message.id).is_multiple_of(SAMPLE) {
             let second = checked(self.rules.identify(plugin, consumer, message).await.verdict?)?;
@@ -136,6 +137,7 @@ impl Judge {
                     subject: plugin.name(),
                     id: plugin.digest().to_string(),
                     reference: None,
+                    trace_id: None,
                     why: &format!("message {} is {:?}, and a moment later {:?}", message.id, identity.key, second.key),
                 });
                 return Err(rules::Fault::Broken("it gave one message two identities".into()));
@@ -212,8 +214,9 @@ fn record(record: &Record) -> SeenRecord {
 }
 
 /// What cannot be judged is neither run nor done: it waits, or is rejected where the plugin says that waiting is in vain.
-fn faulted(plugin: &str, message: &str, fault: &rules::Fault) -> Told {
-    tracing::warn!(plugin, message, fault = %fault, "a message cannot be judged");
+fn faulted(plugin: &str, message: &Message, fault: &rules::Fault) -> Told {
+    let (id, trace_id) = (&message.id, trace_id(&message.headers));
+    tracing::warn!(plugin, message = id, trace_id, fault = %fault, "a message cannot be judged");
     match fault {
         rules::Fault::Permanent(why) => {
             Told { key: None, begun: Begun { reason: Some(why.clone()), ..Begun::of(Decision::Reject) } }
@@ -223,8 +226,9 @@ fn faulted(plugin: &str, message: &str, fault: &rules::Fault) -> Told {
 }
 
 /// What a plugin logged, in the runtime's log.
-fn tell(plugin: &str, message: &str, log: &[rules::Line]) {
+fn tell(plugin: &str, message: &Message, log: &[rules::Line]) {
     for line in log {
-        tracing::info!(target: "avouch_plugin", plugin, message, level = %line.level, "{}", line.text);
+        let (id, trace_id) = (&message.id, trace_id(&message.headers));
+        tracing::info!(target: "avouch_plugin", plugin, message = id, trace_id, level = %line.level, "{}", line.text);
     }
 }

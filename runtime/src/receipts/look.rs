@@ -244,7 +244,7 @@ impl Receipts {
             let why = format!("{count} messages that consumer {} had not finished: {}", consumer.name, first.reason);
             let (kind, id) = (Kind::BrokerLost, first.id.to_string());
             let subject = consumer.stream.as_deref().unwrap_or_default();
-            self.parts.alarms.raise(&Event { kind, subject, id, reference: None, why: &why });
+            self.parts.alarms.raise(&Event { kind, subject, id, reference: None, trace_id: None, why: &why });
         }
         Ok(())
     }

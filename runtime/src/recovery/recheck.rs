@@ -1,11 +1,15 @@
 //! Whether what is to be sent again did happen: its producer's checker is asked, where the topic wants that.
 
+use std::time::SystemTime;
+
 use uuid::Uuid;
 
+use super::spans::rechecked;
 use crate::message::Payload;
 use crate::rules::{Message, Rules, Transaction, Verdict};
 use crate::store::control::TxStatus;
 use crate::store::{Recovery as Due, Store};
+use crate::trace::Tracer;
 
 /// What follows.
 pub enum Word {
@@ -18,7 +22,7 @@ pub enum Word {
 }
 
 /// Asks the checker of the transaction that held this message.
-pub async fn recheck(rules: &Rules, store: &Store, due: &Due) -> Word {
+pub async fn recheck(rules: &Rules, store: &Store, due: &Due, tracer: &Tracer) -> Word {
     let Some(tx_id) = due.tx_id else { return Word::Send };
     let tx = match store.tx_status(tx_id).await {
         Ok(Some(tx)) => tx,
@@ -26,7 +30,9 @@ pub async fn recheck(rules: &Rules, store: &Store, due: &Due) -> Word {
         Ok(None) => return Word::Send,
         Err(e) => return Word::Later(format!("{e:?}")),
     };
+    let began = SystemTime::now();
     let answer = rules.check(&question(tx_id, &tx, due)).await;
+    rechecked(tracer, due, (tx_id, &tx.checker), began, &answer);
     match answer.verdict {
         Ok(Verdict::Commit) => Word::Send,
         Ok(Verdict::Rollback(reason)) => Word::Discard(format!("its checker {} says rollback: {reason}", tx.checker)),
@@ -44,8 +50,6 @@ fn question(id: Uuid, tx: &TxStatus, due: &Due) -> Transaction {
         Payload::Here(bytes) => bytes.to_vec(),
         Payload::Behind { .. } => Vec::new(),
     };
-    let headers: std::collections::BTreeMap<String, String> =
-        message.headers.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
     Transaction {
         id: id.to_string(),
         checker: tx.checker.clone(),
@@ -59,7 +63,7 @@ fn question(id: Uuid, tx: &TxStatus, due: &Due) -> Transaction {
             key: message.key.as_deref().map(str::to_owned),
             payload_bytes: u64::try_from(payload.len()).unwrap_or(0),
             payload,
-            headers: headers.into_iter().collect(),
+            headers: message.own_headers(),
             created_at_ms: u64::try_from(message.created_at.unix_timestamp_nanos() / 1_000_000).unwrap_or(0),
             generation: message.generation,
         }],

@@ -15,6 +15,7 @@ use crate::incarnation::Seen;
 use crate::killpoint::{self, Point};
 use crate::lifecycle::Death;
 use crate::store::{Error, Owned};
+use crate::trace::trace_id;
 use crate::window::{Admitted, Ask, Holds, Mark, Reading};
 
 /// A finished piece of work.
@@ -176,8 +177,9 @@ impl Relay {
             return;
         };
         killpoint::reached_by(Point::Buried, usize::from(is_dead));
-        if let Some((message, _)) = self.window.message(seq).filter(|_| is_dead) {
-            self.meters.dead(&message.topic, class);
+        if let Some(flight) = self.window.flight(seq).filter(|_| is_dead) {
+            self.meters.dead(&flight.message.topic, class);
+            self.tell_dead(&flight, class);
         }
         if let Some(key) = parked.filter(|_| is_dead) {
             self.burials += 1;
@@ -206,11 +208,12 @@ impl Relay {
     fn next_generation(&mut self, seq: i64) {
         let Some((message, _)) = self.window.message(seq) else { return };
         let (generation, shard, id) = (message.generation, message.shard, message.id);
+        let trace_id = trace_id(&message.own_headers());
         let Some(owned) = self.owned_of(shard) else { return };
         if !self.window.settling(seq) {
             return;
         }
-        tracing::warn!(%id, generation, "the broker remembers this id and holds no message: sending the next generation");
+        tracing::warn!(%id, trace_id, generation, "the broker remembers this id and holds no message: sending the next generation");
         let store = self.parts.store.clone();
         self.work.push(Box::pin(async move {
             let result = store.next_generation(owned, (seq, id), generation).await;

@@ -8,8 +8,8 @@ use time::OffsetDateTime;
 
 use crate::doorbell::Sleep;
 use crate::lifecycle::Death;
-use crate::message::Message;
 use crate::meters::Scope;
+use crate::window::Flight;
 
 /// Why a message that was on its way is sent again, under the same id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,8 +107,9 @@ impl Meters {
         self.now = (Instant::now(), OffsetDateTime::now_utc());
     }
 
-    /// The broker holds this message, which was handed over at `sent_at`.
-    pub fn acked(&mut self, stream: usize, message: &Message, sent_at: Option<Instant>) {
+    /// The broker holds this message.
+    pub fn acked(&mut self, stream: usize, flight: &Flight<'_>) {
+        let (message, sent_at) = (flight.message, flight.sent_at);
         if self.run.0 != stream || *self.run.1 != *message.topic {
             self.count_run();
             self.run = (stream, message.topic.to_string(), 0);

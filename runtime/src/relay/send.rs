@@ -10,6 +10,7 @@ use crate::lifecycle::{Answer, Death};
 use crate::message::Payload;
 use crate::store::Owned;
 use crate::topics::OnDead;
+use crate::trace::trace_id;
 
 impl Relay {
     /// Hands what may go to the connection, up to a burst. Returns true if there is more.
@@ -147,8 +148,9 @@ impl Relay {
         let (Some(id), Ok(stream_seq)) = (self.gates[stream].stream(), i64::try_from(stream_seq)) else { return };
         if self.window.stored(seq, id, stream_seq) {
             self.sent_total += 1;
-            if let Some((message, sent_at)) = self.window.flight(seq) {
-                self.meters.acked(stream, message, sent_at);
+            if let Some(flight) = self.window.flight(seq) {
+                self.meters.acked(stream, &flight);
+                self.tell_published(&flight, stream_seq);
             }
             self.mark_at.get_or_insert_with(|| Instant::now() + MARK_GATHER);
         }
@@ -169,14 +171,14 @@ impl Relay {
         let Some((message, _)) = self.window.message(seq) else { return };
         let (shard, key) = (message.shard, message.key.as_deref().map(str::to_owned));
         let parks = self.parts.topics.on_dead(&message.topic) == OnDead::Park;
-        let (id, topic) = (message.id, message.topic.clone());
+        let (id, topic, trace_id) = (message.id, message.topic.clone(), trace_id(&message.own_headers()));
         let Some(owned) = self.owned_of(shard) else { return };
         if !self.window.settling(seq) {
             return;
         }
         let behind = if parks && key.is_some() { "; later messages of its key wait" } else { "" };
         let why = format!("{reason}{behind}");
-        self.parts.alarms.dead(&topic, id, &why);
+        self.parts.alarms.dead(&topic, id, trace_id, &why);
         let store = self.parts.store.clone();
         let parked = key.filter(|_| parks);
         self.work.push(Box::pin(async move {

@@ -108,7 +108,7 @@ impl Relay {
 
     fn alarm(&self, kind: Kind, stream: usize, id: String, why: &str) {
         let subject = &self.parts.streams[stream].name;
-        self.parts.alarms.raise(&Event { kind, subject, id, reference: None, why });
+        self.parts.alarms.raise(&Event { kind, subject, id, reference: None, trace_id: None, why });
     }
 
     /// Asks for the stream again: it is not what it was.

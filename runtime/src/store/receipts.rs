@@ -85,6 +85,8 @@ pub struct Dead {
     pub class: Death,
     /// Why.
     pub reason: String,
+    /// The row's header of this name.
+    pub traceparent: Option<String>,
 }
 
 /// A receipt by message, in its queue.
@@ -174,7 +176,7 @@ impl Store {
             let dead = |r: &Row| {
                 let id = r.get(0);
                 let class = messages.get(&id).map_or(Death::Rejected, |one| one.class);
-                Dead { id, consumer: r.get(1), topic: r.get(2), class, reason: r.get(3) }
+                Dead { id, consumer: r.get(1), topic: r.get(2), class, reason: r.get(3), traceparent: r.get(4) }
             };
             all.extend(rows.iter().map(dead));
             killpoint::reached_by(Point::GivenUp, rows.len());

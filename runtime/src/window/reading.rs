@@ -159,7 +159,10 @@ impl Window {
         if lane.is_none_or(|lane| enqueue(self.lanes.entry(lane).or_default(), seq, &self.slots)) {
             feed.sendable.push_back(seq);
         }
-        self.slots.insert(seq, Slot { message, feed: number, lane, state: State::Queued, attempts: 0, sent_at: None });
+        self.slots.insert(
+            seq,
+            Slot { message, feed: number, lane, state: State::Queued, attempts: 0, first_sent_at: None, sent_at: None },
+        );
         true
     }
 

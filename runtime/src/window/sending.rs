@@ -34,6 +34,7 @@ impl Window {
         if let Some(slot) = self.slots.get_mut(&seq) {
             slot.attempts += 1;
             slot.state = State::InFlight;
+            slot.first_sent_at.get_or_insert(now);
             slot.sent_at = Some(now);
             self.in_flight += 1;
             self.flights.push_back((now, seq, slot.attempts));

@@ -119,8 +119,8 @@ async fn message_is_found_by_key_or_id_and_its_page_tells_what_happened() {
     let by_id = served.ask(Method::GET, &format!("/messages?id={id}")).header(COOKIE, &person.cookie);
     assert_eq!(send(by_id).await.headers()[LOCATION].to_str().ok(), Some(format!("/messages/{id}").as_str()));
     let page = person.look(&format!("/messages/{id}")).await.text;
-    for part in ["inserted", "billing", "4bf92f3577b34da6a3ce929d0e0e4736", "\n  &quot;total&quot;: [\n    1.10\n  ]\n"]
-    {
+    let trace = "<dt>Trace id</dt><dd><code>4bf92f3577b34da6a3ce929d0e0e4736</code></dd>";
+    for part in ["inserted", "billing", trace, "\n  &quot;total&quot;: [\n    1.10\n  ]\n"] {
         assert!(page.contains(part), "{part}: {page}");
     }
     assert!(!page.contains("<form method=\"post\" action=\"/messages"), "a viewer is offered nothing to do");
