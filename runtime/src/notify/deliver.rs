@@ -301,7 +301,14 @@ impl Deliver {
             }
             if let Err(why) = &party.means {
                 let (kind, subject) = (Kind::EndpointDisabled, party.endpoint.name.as_str());
-                self.parts.alarms.raise(&Event { kind, subject, id: String::new(), reference: None, why });
+                self.parts.alarms.raise(&Event {
+                    kind,
+                    subject,
+                    id: String::new(),
+                    reference: None,
+                    trace_id: None,
+                    why,
+                });
             }
         }
         self.slots.retain(|id, slots| slots.in_flight() > 0 || roster.get(*id).is_some());
@@ -323,7 +330,7 @@ impl Deliver {
             };
             let kind = if one.is_disabled { Kind::EndpointDisabled } else { Kind::GivenUp };
             let id = one.example.clone();
-            alarms.raise(&Event { kind, subject: &one.endpoint, id, reference: None, why: &why });
+            alarms.raise(&Event { kind, subject: &one.endpoint, id, reference: None, trace_id: None, why: &why });
         }
         if !untold.is_empty() {
             store.told_notices(&untold, UPKEEP_ROWS).await?;
