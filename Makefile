@@ -11,7 +11,7 @@ setup: ## installs what `make demo` needs beside Rust: Postgres, nats-server
 
 guests: ## the plugins of this repository as WebAssembly, in target/guests
 	cargo build -q -p avouch-runtime
-	@target/debug/avouch plugin build --profile guest --target-dir target/guests -p fingerprint -p order-check -p payment-http-check -p version-guard -p undetermined -p transfer-check
+	@target/debug/avouch plugin build --profile guest --target-dir target/guests -p fingerprint -p form-notify -p order-check -p payment-http-check -p version-guard -p every-rule -p undetermined -p transfer-check
 
 demo: ## an order service, the relay and three consumers on embedded servers; DEMO_SECONDS=n ends it with a balance
 	@.ci/setup
