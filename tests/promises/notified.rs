@@ -8,6 +8,7 @@ use avouch_tests::plugins;
 use avouch_tests::web::Web;
 use serde_json::{Value, json};
 
+use crate::admin::{client, send};
 use crate::cli::avouch;
 use crate::hostile::{limits, rules, transaction};
 use crate::schema::File as Scratch;
@@ -44,12 +45,12 @@ async fn load(rules: &Rules, name: &str, settings: &[(&str, &str)]) -> Plugin {
 }
 
 /// Sends it as whoever tells outside parties would.
-async fn send(shaped: &ShapedRequest, endpoint: &str) -> NotificationResponse {
-    let mut request = crate::admin::client().post(shaped.url(endpoint).expect("it is a URL")).body(shaped.body.clone());
+async fn post(shaped: &ShapedRequest, endpoint: &str) -> NotificationResponse {
+    let mut request = client().post(shaped.url(endpoint).expect("it is a URL")).body(shaped.body.clone());
     for (name, value) in &shaped.headers {
         request = request.header(name, value);
     }
-    let response = request.send().await.expect("the shop answers");
+    let response = send(request).await;
     let (status, body) = (response.status().as_u16(), response.text().await.expect("it ends"));
     answered(status, &body)
 }
@@ -71,7 +72,7 @@ async fn shop_is_told_by_a_form_until_it_says_success() {
     for attempt in 0..3 {
         let d = Delivery { attempt, ..delivery(payload) };
         let shaped = rules.shape(&plugin, &d).await.verdict.expect("the payload has both fields");
-        let read = rules.read(&plugin, &d, &send(&shaped, &endpoint).await).await;
+        let read = rules.read(&plugin, &d, &post(&shaped, &endpoint).await).await;
         outcomes.push(read.verdict.expect("it always answers"));
     }
     assert!(matches!(outcomes[..], [Outcome::Retry(None), Outcome::Retry(None), Outcome::Delivered]), "{outcomes:?}");
