@@ -11,7 +11,7 @@ use time::format_description::well_known::Rfc3339;
 use super::Config;
 use super::roster::{Means, Party};
 use super::schedule::{Outcome, meaning};
-use crate::message::encoded_key;
+use crate::message::{content_type, encoded_key};
 use crate::outside::{Answer, Outside, Post};
 use crate::signature;
 use crate::store::notify::{Attempt, DueDelivery, Notice};
@@ -76,7 +76,10 @@ pub async fn attempt(job: &Job, outside: &Outside, config: &Config) -> Tried {
 async fn tell(job: &Job, means: &Means, outside: &Outside, config: &Config) -> (Outcome, Option<Answer>) {
     let body = job.notice.payload.clone();
     let mut headers = means.headers.clone();
-    headers.entry(CONTENT_TYPE).or_insert_with(|| content_type(&job.notice));
+    let content_type = content_type(&job.notice.headers, &body);
+    headers
+        .entry(CONTENT_TYPE)
+        .or_insert_with(|| HeaderValue::from_str(content_type).expect("it is visible ASCII, as it was looked at"));
     dress(&mut headers, job);
     seal(&mut headers, means, &job.notice.id.to_string(), &body);
     let timeout = Duration::from_millis(job.party.settings.timeout_ms.into());
@@ -123,19 +126,6 @@ fn seal(headers: &mut HeaderMap, means: &Means, id: &str, body: &Bytes) {
             headers.insert(HeaderName::from_static(name), value);
         }
     }
-}
-
-/// As the producer says, else by its look.
-fn content_type(notice: &Notice) -> HeaderValue {
-    let said = notice.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-type"));
-    if let Some(Ok(said)) = said.map(|(_, value)| HeaderValue::from_str(value)) {
-        return said;
-    }
-    HeaderValue::from_static(match serde_json::from_slice::<serde::de::IgnoredAny>(&notice.payload) {
-        Ok(_) => "application/json",
-        Err(_) if std::str::from_utf8(&notice.payload).is_ok() => "text/plain; charset=utf-8",
-        Err(_) => "application/octet-stream",
-    })
 }
 
 fn excerpt(answer: &Answer) -> String {
