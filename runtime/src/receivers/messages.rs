@@ -84,7 +84,7 @@ const KEY_BYTES_MAX: usize = 1_024;
 
 /// What became of one message, and what it says.
 #[utoipa::path(get, path = "/v1/notify/messages/{id}", tag = "asking", security(("token" = [])),
-    params(("id" = Uuid, Path, description = "Its `webhook-id`")), responses((status = 200, body = MessageTold)))]
+    params(("id" = Uuid, Path, description = "Its `webhook-id`")), responses((status = 200, body = MessageTold), (status = 404, body = Problem, content_type = "application/problem+json")))]
 pub async fn ask_message(
     State(door): State<Door>,
     question: Question,

@@ -68,7 +68,7 @@ async fn hostile_questions_are_refused_and_the_next_one_is_answered() {
     let long = "x".repeat(1_025);
     problem(answering.get(&format!("/v1/notify/messages?topic=a&key={long}"), &token), 422).await;
     for method in [Method::POST, Method::PUT, Method::DELETE, Method::PATCH] {
-        let refused = answering.ask(method, "/v1/notify/windows").bearer_auth(&token).body("x".repeat(100_000));
+        let refused = answering.ask(method, "/v1/notify/windows").bearer_auth(&token).body("x".repeat(1_000));
         problem(refused, 405).await;
     }
     // A key of a megabyte is more than a head may have: the connection ends with its answer, if it could still be written.
@@ -79,7 +79,8 @@ async fn hostile_questions_are_refused_and_the_next_one_is_answered() {
     let answer = raw(&answering, format!("GET /v1/notify/windows HTTP/1.1\r\nhost: x\r\n{many}\r\n").as_bytes()).await;
     assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
     for garbage in [&b"\x16\x03\x01\x02\x00\x01"[..], b"GET / SPDY/9\r\n\r\n", b"\r\n\r\n\r\n", &[0xff; 64]] {
-        raw(&answering, garbage).await;
+        let mut socket = TcpStream::connect(answering.address).await.expect("it listens");
+        socket.write_all(garbage).await.ok();
     }
     // Times to come are empty, however far.
     let far = "/v1/notify/windows?from=9999-01-01T00:00:00Z&to=9999-12-31T00:00:00Z&step_s=4294967295";
@@ -90,11 +91,10 @@ async fn hostile_questions_are_refused_and_the_next_one_is_answered() {
     assert!(!answering.notified.avouch.log().contains("ERROR"), "none of it is our fault");
 }
 
-/// Sends bytes and reads what comes, until either side ends it.
+/// Sends bytes and reads what comes, until the server ends it.
 async fn raw(answering: &Answering, bytes: &[u8]) -> String {
     let mut socket = TcpStream::connect(answering.address).await.expect("it listens");
     socket.write_all(bytes).await.ok();
-    socket.shutdown().await.ok();
     let mut answer = Vec::new();
     socket.read_to_end(&mut answer).await.ok();
     String::from_utf8_lossy(&answer).into_owned()
