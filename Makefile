@@ -1,17 +1,17 @@
 # The short way to everything; `make` alone lists it.
 .DEFAULT_GOAL := help
-.PHONY: help setup guests demo tcc saga dev test chaos bench lint fmt
+.PHONY: help setup guests demo tcc saga payment-notify dev test chaos bench lint fmt
 
 help: ## lists the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | sort | while IFS="$$(printf '\t')" read -r name text; do \
-		printf '  make %-8s %s\n' "$$name" "$$text"; done
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | sort | while IFS="$$(printf '\t')" read -r name text; do \
+		printf '  make %-14s %s\n' "$$name" "$$text"; done
 
 setup: ## installs what `make demo` needs beside Rust: Postgres, nats-server
 	@.ci/setup
 
 guests: ## the plugins of this repository as WebAssembly, in target/guests
 	cargo build -q -p avouch-runtime
-	@target/debug/avouch plugin build --profile guest --target-dir target/guests -p fingerprint -p order-check -p payment-http-check -p version-guard -p undetermined -p transfer-check
+	@target/debug/avouch plugin build --profile guest --target-dir target/guests -p fingerprint -p form-notify -p order-check -p payment-http-check -p version-guard -p every-rule -p undetermined -p transfer-check
 
 demo: ## an order service, the relay and three consumers on embedded servers; DEMO_SECONDS=n ends it with a balance
 	@.ci/setup
@@ -28,6 +28,11 @@ saga: ## an order and the stock it needs, both services killed at each step; end
 	cargo build -q -p avouch-runtime
 	cargo run -q -p avouch-example-saga
 
+payment-notify: ## a merchant is told of its payments although its server is down; ends by itself with a balance
+	@.ci/setup
+	cargo build -q -p avouch-runtime
+	cargo run -q -p avouch-example-payment-notify
+
 dev: ## the runtime on embedded servers, for your own service to talk to
 	@.ci/setup
 	cargo run -p avouch-runtime --bin avouch -- dev
@@ -35,7 +40,7 @@ dev: ## the runtime on embedded servers, for your own service to talk to
 test: ## everything, on real servers
 	@.ci/setup test
 	@$(MAKE) --no-print-directory lint
-	cargo build -p avouch-runtime -p avouch-example-orders -p avouch-example-tcc -p avouch-example-saga -p avouch-example-consumer
+	cargo build -p avouch-runtime -p avouch-example-orders -p avouch-example-tcc -p avouch-example-saga -p avouch-example-payment-notify -p avouch-example-consumer
 	@$(MAKE) --no-print-directory guests
 	cargo test --workspace --exclude avouch-model
 	cargo test -p avouch-model

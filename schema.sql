@@ -349,6 +349,7 @@ create table if not exists avouch.delivery (
 ) with (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_insert_scale_factor = 0.05,
         autovacuum_vacuum_cost_delay = 1);
 create index if not exists delivery_due on avouch.delivery (endpoint, next_at) where state = 'waiting';
+create index if not exists delivery_waiting on avouch.delivery (message_id) where state = 'waiting';
 create index if not exists delivery_lane on avouch.delivery (endpoint, lane, seq) where state = 'waiting' and lane is not null;
 create index if not exists delivery_message on avouch.delivery (message_id);
 create index if not exists delivery_given_up on avouch.delivery (endpoint, ended_at) where state = 'given_up';
@@ -364,7 +365,7 @@ create table if not exists avouch.attempt (
   number     int not null,                    -- within its round, from 1 on
   at         timestamptz not null,            -- when it began
   took_ms    int not null,
-  outcome    text not null constraint attempt_outcome_known check (outcome in ('delivered', 'retry', 'given_up', 'disabled')),
+  outcome    text not null constraint attempt_outcome_known check (outcome in ('delivered', 'retry', 'given_up', 'disabled', 'postponed')),
   status     int,                             -- null: no answer
   reason     text,
   excerpt    text,                            -- the beginning of the answer's body

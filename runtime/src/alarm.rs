@@ -117,7 +117,7 @@ pub enum Kind {
     SnapshotHeld,
     /// Messages that an endpoint was not told within its schedule. Its subject is the endpoint.
     GivenUp,
-    /// An endpoint that wants nothing any more. Its subject is the endpoint.
+    /// An endpoint that is told nothing: it wants nothing any more, or cannot be told. Its subject is the endpoint.
     EndpointDisabled,
     /// Nothing: `avouch alarm test`.
     #[serde(skip_deserializing)]
@@ -169,7 +169,7 @@ impl Kind {
             Self::DatabaseBehind => "the stream holds messages that this database does not know",
             Self::SnapshotHeld => "old row versions cannot be removed: tables grow and looks take longer until it ends",
             Self::GivenUp => "an outside party was not told within its schedule, and is not tried any more",
-            Self::EndpointDisabled => "an outside party wants to be told nothing any more: what comes for it waits",
+            Self::EndpointDisabled => "an outside party is told nothing any more: what comes for it waits",
             Self::Test => "a test: nothing happened",
         }
     }
@@ -198,7 +198,9 @@ impl Kind {
                 "{avouch} endpoint resend {subject} --since TIME, once it answers; all: {avouch} endpoint deliveries {subject} --state given_up"
             ),
             Self::EndpointDisabled => {
-                format!("ask its owner; then {avouch} endpoint enable {subject}, or endpoint remove {subject}")
+                format!(
+                    "mend the cause, or ask its owner; then {avouch} endpoint enable {subject}, or endpoint remove {subject}"
+                )
             }
             Self::Test => "none is needed".to_owned(),
         }

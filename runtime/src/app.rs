@@ -54,6 +54,9 @@ pub async fn run_on(
             "no database is configured: set [source.main] url in the file, AVOUCH_SOURCE__MAIN__URL, or --database-url"
         );
     }
+    if !config.notify.is_on() && !config.endpoint.is_empty() {
+        tracing::warn!(endpoints = config.endpoint.len(), "nobody is told anything: notify.topics is empty");
+    }
     let (mut running, mut sinks) = (JoinSet::new(), JoinSet::new());
     // From the start, so that it tells what is waited for.
     let shown = listener.map(|listener| start_admin(&config, listener, stop.clone(), &mut running)).transpose()?;
@@ -220,7 +223,7 @@ async fn start_source(
     running.spawn(recovery.run(stop.clone()));
     if config.notifies(name) {
         let seen = (ownership.clone(), alarms.clone());
-        start_notifier(config, (&store, &streams), seen, (stop.clone(), grace), running).await?;
+        start_notifier(config, (&store, &streams), (&rules, seen), (stop.clone(), grace), running).await?;
     }
     if let Some(shown) = shown {
         shown.attach(admin::Parts {
@@ -257,7 +260,7 @@ async fn start_source(
 async fn start_notifier(
     config: &Config,
     (store, streams): (&Arc<Store>, &[Stream]),
-    (ownership, alarms): (watch::Receiver<Ownership>, Alarms),
+    (rules, (ownership, alarms)): (&Arc<Rules>, (watch::Receiver<Ownership>, Alarms)),
     (stop, grace): (CancellationToken, Duration),
     running: &mut JoinSet<()>,
 ) -> anyhow::Result<()> {
@@ -266,8 +269,7 @@ async fn start_notifier(
         let Contested { name, origin, state } = known;
         tracing::warn!(endpoint = name, origin, state, "an endpoint's section is ignored: its name is taken");
     }
-    let name = config.consumer.get(notify::CONSUMER).and_then(|c| c.stream.clone());
-    let name = name.unwrap_or_else(|| config.streams()[0].0.clone());
+    let name = config.fed().unwrap_or_default();
     let stream = streams.iter().find(|s| s.name == name);
     let stream = stream.with_context(|| format!("notify.stream names a stream that is not configured: {name}"))?;
     let feed = Feed::new(stream.clone(), notify::CONSUMER);
@@ -278,7 +280,9 @@ async fn start_notifier(
     let record =
         Record::new(&settings, configured, told, Arc::clone(&outside), ownership.clone(), Arc::clone(&recorded));
     running.spawn(record.run(stop.clone()));
-    let parts = notify::Parts { store: Arc::clone(store), outside, ownership, recorded, alarms };
+    let payload_bytes_max = config.rules.payload_bytes_max;
+    let desk = Arc::new(notify::Desk { outside, rules: Arc::clone(rules), payload_bytes_max });
+    let parts = notify::Parts { store: Arc::clone(store), desk, ownership, recorded, alarms };
     running.spawn(Deliver::new(settings, config.endpoint.clone(), parts).run(stop, grace));
     Ok(())
 }

@@ -24,6 +24,7 @@ mod inbox;
 
 mod alarm;
 mod build;
+mod cases;
 mod deploy;
 mod deployed;
 mod doctor;

@@ -219,6 +219,12 @@ impl Config {
         self.control.enabled && self.control.source.as_ref().is_none_or(|name| name == source)
     }
 
+    /// The stream that is read for outside parties, if they are told.
+    pub fn fed(&self) -> Option<String> {
+        let notifier = self.consumer.get(notify::CONSUMER).filter(|_| self.notify.is_on())?;
+        Some(notifier.stream.clone().unwrap_or_else(|| self.streams()[0].0.clone()))
+    }
+
     /// Whether this database knows what outside parties are told.
     pub fn notifies(&self, source: &str) -> bool {
         self.notify.is_on() && self.control.source.as_ref().is_none_or(|name| name == source)

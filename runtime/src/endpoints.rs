@@ -89,7 +89,7 @@ impl Settings {
 /// What endpoints may be here.
 #[derive(Clone, Debug, Default)]
 pub struct Terms {
-    /// What anybody may be told of.
+    /// What anybody may be told of; empty: nobody is told, and anything may be written down for later.
     pub topics: Vec<String>,
     /// Private networks that they may be in.
     pub allowed: Allowed,
@@ -130,7 +130,8 @@ impl Terms {
         if topics.is_empty() || !topics.iter().all(|t| is_pattern(t)) {
             faults.push("topics: at least one; tokens as in topics, *, and > at the end".to_owned());
         }
-        for topic in topics.iter().filter(|t| !self.topics.iter().any(|known| overlap(known, t))) {
+        let is_known = |topic: &str| self.topics.is_empty() || self.topics.iter().any(|known| overlap(known, topic));
+        for topic in topics.iter().filter(|topic| !is_known(topic)) {
             faults.push(format!("topics: {topic} is outside of notify.topics: add it there"));
         }
         if filter.keys().any(|name| name.is_empty() || *name != name.to_ascii_lowercase()) {

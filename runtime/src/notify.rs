@@ -9,6 +9,7 @@ mod deliver;
 mod record;
 pub mod roster;
 pub mod schedule;
+mod shape;
 mod slots;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+pub use self::attempt::Desk;
 pub use self::deliver::{Deliver, Parts};
 pub use self::record::Record;
 pub use self::roster::Roster;
@@ -126,10 +128,6 @@ impl Config {
         check((1..=10_000).contains(&self.in_flight_max), "notify.in_flight_max: from 1 to 10000");
         check(self.answer_bytes_max <= 16 << 20, "notify.answer_bytes_max: at most 16777216");
         check((1..=87_600).contains(&self.keep_hours), "notify.keep_hours: from 1 to 87600");
-        check(
-            self.is_on() || endpoints.is_empty(),
-            "endpoints are configured, and nothing to tell them: set notify.topics",
-        );
         let is_covered = self.tls.is_some() || self.listen_plain;
         check(
             is_covered || self.listen.is_none_or(|listen| listen.ip().is_loopback()),
@@ -165,7 +163,6 @@ pub struct EndpointConfig {
     #[serde(default)]
     pub tenant: String,
     /// What signs, newest first: `whsec_…` or `whsk_…`. Two while one replaces the other.
-    #[serde(default)]
     pub secrets: Vec<Secret>,
     /// Headers that are added, such as `authorization`.
     #[serde(default)]

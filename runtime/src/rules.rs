@@ -3,10 +3,12 @@
 
 mod calls;
 mod engine;
+mod exports;
 pub mod http;
 pub mod limits;
 pub mod manifest;
 pub mod nats;
+mod notification;
 mod plugin;
 mod powers;
 pub mod sql;
@@ -21,11 +23,15 @@ use serde::Deserialize;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
 
-use self::calls::{Call, Check, Decide, Identify};
+use self::calls::{Call, Check, Decide, Identify, Read, Shape};
 pub use self::engine::{COMPILE_COMMAND, compile_stdin};
+pub use self::notification::{RESPONSE_BODY_BYTES_MAX, RESPONSE_HEADERS_BYTES_MAX};
 pub use self::plugin::{File, Grants, Plugin};
 pub use self::powers::Powers;
-pub use self::v1::{Decision, Identity, Line, Message, RuleError, Seen, SeenRecord, Status, Transaction, Verdict};
+pub use self::v1::{
+    Decision, Delivery, Identity, Line, Message, NotificationResponse, Outcome, RuleError, Seen, SeenRecord,
+    ShapedRequest, Status, Transaction, Verdict,
+};
 use crate::broker;
 
 /// `[binding]`: what operators name for plugins.
@@ -182,6 +188,16 @@ impl Rules {
     /// What this consumer does with the message, given what is recorded.
     pub async fn decide(&self, plugin: &Plugin, consumer: &str, message: &Message, seen: &Seen) -> Answer<Decision> {
         self.run(plugin, Decide(consumer, message, seen)).await
+    }
+
+    /// What is sent to an outside party. It is within the contract's bounds; where it leads, `ShapedRequest::url` tells.
+    pub async fn shape(&self, plugin: &Plugin, delivery: &Delivery) -> Answer<ShapedRequest> {
+        self.run(plugin, Shape(delivery)).await
+    }
+
+    /// What the outside party's answer means. The plugin is shown what the contract's bounds let through.
+    pub async fn read(&self, plugin: &Plugin, delivery: &Delivery, response: &NotificationResponse) -> Answer<Outcome> {
+        self.run(plugin, Read(delivery, &notification::shown(response))).await
     }
 
     async fn run<C: Call>(&self, plugin: &Plugin, call: C) -> Answer<C::Answer> {

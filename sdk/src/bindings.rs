@@ -45,3 +45,23 @@ pub mod idempotency_plugin {
         },
     });
 }
+
+pub mod notification_plugin {
+    //! The exports of a plugin that tells outside parties. On native targets, too: its records belong to the rule.
+    wit_bindgen::generate!({
+        path: "wit",
+        world: "notification-plugin",
+        export_macro_name: "export_notification",
+        pub_export_macro: true,
+        additional_derives: [PartialEq],
+        with: {
+            "avouch:rules/types@1.0.0": crate::bindings::avouch::rules::types,
+            "avouch:rules/sql@1.0.0": crate::bindings::avouch::rules::sql,
+            "avouch:rules/http@1.0.0": crate::bindings::avouch::rules::http,
+            "avouch:rules/nats@1.0.0": crate::bindings::avouch::rules::nats,
+            "avouch:rules/config@1.0.0": crate::bindings::avouch::rules::config,
+            "avouch:rules/log@1.0.0": crate::bindings::avouch::rules::log,
+            "avouch:rules/clock@1.0.0": crate::bindings::avouch::rules::clock,
+        },
+    });
+}

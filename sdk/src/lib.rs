@@ -1,8 +1,9 @@
 //! What a plugin author sees: rules that decide for Avouch what only the business can, written in Rust.
 //!
-//! A plugin answers one or both of two questions:
+//! A plugin answers one or more of three questions:
 //! - [`check_back`]: did this transaction really happen?
 //! - [`idempotency`]: have I already done this?
+//! - [`macro@notification`]: how is an outside party told, and what does its answer mean?
 //!
 //! ```
 //! use avouch_sdk::prelude::*;
@@ -45,6 +46,7 @@ pub mod decision;
 pub mod http;
 pub mod message;
 pub mod nats;
+pub mod notification;
 pub mod sql;
 pub mod verdict;
 
@@ -53,19 +55,21 @@ mod host;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod mock;
 
-pub use avouch_sdk_macros::{check_back, decide, idempotency, identify};
+pub use avouch_sdk_macros::{check_back, decide, idempotency, identify, notification, read, shape};
 pub use context::{Context, Level};
 pub use decision::{Decision, Identity, Seen, SeenRecord, Status};
 pub use http::{Request, Response};
 pub use message::{Message, Transaction};
+pub use notification::{Delivery, NotificationResponse, Outcome, Shaped};
 pub use sql::{Param, Row};
 pub use verdict::{RuleError, Verdict};
 
 /// All that a rule usually needs: `use avouch_sdk::prelude::*;`
 pub mod prelude {
     pub use crate::{
-        Context, Decision, Identity, Message, Param, Request, Response, Row, RuleError, Seen, SeenRecord, Status,
-        Transaction, Verdict, check_back, decide, idempotency, identify,
+        Context, Decision, Delivery, Identity, Message, NotificationResponse, Outcome, Param, Request, Response, Row,
+        RuleError, Seen, SeenRecord, Shaped, Status, Transaction, Verdict, check_back, decide, idempotency, identify,
+        notification, read, shape,
     };
 }
 
@@ -96,5 +100,6 @@ macro_rules! manifest {
 pub mod __private {
     pub use crate::bindings::check_back_plugin::{self, export_check_back, exports::avouch::rules::check_back};
     pub use crate::bindings::idempotency_plugin::{self, export_idempotency, exports::avouch::rules::idempotency};
+    pub use crate::bindings::notification_plugin::{self, export_notification, exports::avouch::rules::notification};
     pub use crate::host::enter;
 }

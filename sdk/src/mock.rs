@@ -4,6 +4,7 @@
 //! of the real one's limits of time, rows and bytes, and does not read the manifest.
 
 mod asked;
+mod told;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -16,6 +17,7 @@ pub use self::asked::{
     MessageBuilder, TransactionBuilder, message, response, seen, seen_before, transaction,
     transaction_without_reference,
 };
+pub use self::told::{AnswerBuilder, DeliveryBuilder, answered, delivery};
 use crate::{Context, Level, Request, Response, RuleError};
 
 type Query = dyn Fn(&[Option<String>]) -> Result<Vec<Value>, RuleError>;

@@ -30,6 +30,7 @@ const PAGES: &[&str] = &[
     "docs/plugins.md",
     "examples/tcc/README.md",
     "examples/saga/README.md",
+    "examples/payment-notify/README.md",
     "examples/consumers/README.md",
 ];
 /// The reader's own tables, which the examples suppose.
@@ -191,6 +192,9 @@ const EVERY_TABLE: &[(&str, &str)] = &[
     ("topic.NAME.on_dead", "\"park\""),
     ("checker.NAME.on_exhausted", "\"park\""),
     ("consumer.NAME.takeover", "\"rerun\""),
+    ("endpoint.NAME.url", "\"https://x.example/\""),
+    ("endpoint.NAME.topics", "[\"a\"]"),
+    ("endpoint.NAME.secrets", "[\"x\"]"),
     ("admin.tls.certificate", "\"x\""),
     ("admin.tls.key", "\"x\""),
     ("notify.tls.certificate", "\"x\""),
@@ -295,7 +299,7 @@ fn keys_and_defaults() -> BTreeMap<String, String> {
 fn keys_of(debug: &str, mut path: Vec<String>) -> BTreeMap<String, String> {
     let (mut keys, depth) = (BTreeMap::new(), path.len());
     // `Some(` and `[` stand on lines of their own, as do their ends and the items.
-    let debug = debug.replace("Some(\n", "").replace("[\n", "[");
+    let debug = in_one_line(&debug.replace("Some(\n", ""));
     for line in debug.lines().skip(1) {
         let line = line.trim().trim_end_matches(',');
         match line.split_once(": ") {
@@ -308,6 +312,22 @@ fn keys_of(debug: &str, mut path: Vec<String>) -> BTreeMap<String, String> {
         }
     }
     keys
+}
+
+/// Lists of numbers and texts as TOML has them.
+fn in_one_line(debug: &str) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    let mut is_open = false;
+    for line in debug.lines() {
+        let (bare, last) = (line.trim(), lines.last_mut());
+        match last {
+            Some(list) if is_open && bare.starts_with(']') => *list = format!("{}]", list.trim_end_matches([',', ' '])),
+            Some(list) if is_open => list.push_str(&format!("{bare} ")),
+            _ => lines.push(line.to_owned()),
+        }
+        is_open = line.ends_with('[') || is_open && !bare.starts_with(']');
+    }
+    lines.join("\n")
 }
 
 fn default_of(debug: &str) -> String {

@@ -12,6 +12,7 @@ mod files;
 mod http;
 mod nats;
 mod neighbours;
+mod notified;
 pub mod running;
 mod statements;
 
@@ -32,7 +33,7 @@ const DEADLINE_MS: u64 = 2_000;
 const SLACK: Duration = Duration::from_secs(2);
 
 /// The production limits, but for the times; compiled code is not kept.
-fn limits() -> limits::Config {
+pub fn limits() -> limits::Config {
     limits::Config {
         deadline_ms: DEADLINE_MS,
         compile_timeout_ms: 20_000,
@@ -42,7 +43,7 @@ fn limits() -> limits::Config {
 }
 
 /// Rules without plugins.
-fn rules(limits: &limits::Config, bindings: &Bindings) -> Arc<Rules> {
+pub fn rules(limits: &limits::Config, bindings: &Bindings) -> Arc<Rules> {
     let rules = Rules::new(limits, bindings, &broker::Config::default(), binary());
     Arc::new(rules.expect("the engine can be made"))
 }
@@ -52,12 +53,12 @@ fn all_grants(file: &File) -> Grants {
     Grants { bindings: file.manifest.requests(), ..Grants::default() }
 }
 
-async fn load(rules: &Rules, wasm: Vec<u8>) -> Result<Plugin, Error> {
+pub async fn load(rules: &Rules, wasm: Vec<u8>) -> Result<Plugin, Error> {
     let file = File::read(wasm, limits::Config::default().file_bytes_max)?;
     rules.load(&file, &all_grants(&file)).await
 }
 
-fn transaction(checker: &str, reference: &str) -> Transaction {
+pub fn transaction(checker: &str, reference: &str) -> Transaction {
     Transaction {
         id: "0198b3a0-0000-7000-8000-000000000000".into(),
         checker: checker.into(),

@@ -22,6 +22,7 @@ mod doorbell;
 mod forgets;
 mod killpoints;
 mod metrics;
+mod notified;
 mod notify;
 mod order;
 mod ownership;

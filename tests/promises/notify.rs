@@ -6,6 +6,7 @@ mod crowd;
 mod killed;
 mod ordered;
 mod scheduled;
+mod shaped;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -94,7 +95,7 @@ impl Notified {
     /// So many messages, with keys in turn.
     pub async fn insert_many(&self, count: i32, keys: i32) -> BTreeSet<Uuid> {
         let sql = "insert into avouch.outbox (topic, key, payload) \
-                   select 'payments.settled', (n % $2)::text, n::text from generate_series(0, $1 - 1) n order by n returning id";
+                   select 'payments.settled', (g.n % $2)::text, g.n::text from generate_series(0, $1 - 1) g (n) order by g.n returning id";
         let rows = self.ground.client.query(sql, &[&count, &keys]).await.expect("they are taken");
         rows.iter().map(|row| row.get(0)).collect()
     }

@@ -156,10 +156,17 @@ pub async fn deploy(config: &Path, plugin: &str, args: &[&str]) -> anyhow::Resul
     let target = avouch.ancestors().nth(2).context("the binary lies in target/debug")?;
     let file = target.join("guests/wasm32-unknown-unknown/guest").join(format!("{}.wasm", plugin.replace('-', "_")));
     anyhow::ensure!(file.is_file(), "no {}: run `make guests`", file.display());
-    let mut command = tokio::process::Command::new(&avouch);
-    command.arg("--config").arg(config).args(["plugin", "deploy"]).arg(&file).args(args).kill_on_drop(true);
-    let output = command.output().await.with_context(|| format!("deploying the plugin {plugin}"))?;
+    let file = file.to_str().context("the binary lies below a directory with another than a UTF-8 name")?;
+    run_avouch(config, &[&["plugin", "deploy", file], args].concat()).await.map(drop)
+}
+
+/// Runs a command of `avouch` with this configuration to its good end. Returns what it says.
+pub async fn run_avouch(config: &Path, args: &[&str]) -> anyhow::Result<String> {
+    let words = args.join(" ");
+    let mut command = tokio::process::Command::new(avouch_binary()?);
+    command.arg("--config").arg(config).args(args).kill_on_drop(true);
+    let output = command.output().await.with_context(|| format!("avouch {words}"))?;
     let said = String::from_utf8_lossy(&output.stderr);
-    anyhow::ensure!(output.status.success(), "deploying the plugin {plugin}: {}", said.trim());
-    Ok(())
+    anyhow::ensure!(output.status.success(), "avouch {words}: {}", said.trim());
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }

@@ -11,7 +11,7 @@ use avouch_runtime::schema;
 
 use crate::database::{connect, is_fresh};
 use crate::home::Home;
-use crate::processes::{Child, avouch_binary, deploy};
+use crate::processes::{Child, avouch_binary, deploy, run_avouch};
 use crate::stream::{repeat_all, wait_for_consumers, wait_for_service, wait_for_stream};
 
 /// The user as which the runtime connects: a member of `avouch_runtime` and nothing more.
@@ -85,6 +85,11 @@ impl Stage {
     /// Deploys a plugin of this repository; before the runtime is started, so that it can judge at once.
     pub async fn deploy(&self, plugin: &str, args: &[&str]) -> anyhow::Result<()> {
         deploy(&self.config, plugin, args).await
+    }
+
+    /// Runs another command of `avouch` with the same configuration. Returns what it says.
+    pub async fn avouch(&self, args: &[&str]) -> anyhow::Result<String> {
+        run_avouch(&self.config, args).await
     }
 
     /// Starts `avouch run`, and waits until it serves all outboxes and there is a stream to consume.

@@ -1,5 +1,6 @@
 //! Messages of one durable consumer, read in batches by one of possibly many instances at a time, in the order of their stream.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use async_nats::jetstream::consumer::pull::{Config, Stream as Pull};
@@ -20,8 +21,20 @@ pub struct Feed {
     stream: Stream,
     durable: String,
     pull: Option<Pull>,
-    /// When what its last reader holds comes again, if it holds anything.
-    awaited: Option<Instant>,
+    /// Received, and not given out yet.
+    kept: Vec<Fed>,
+    /// What readers before this one had, and have not acknowledged.
+    missing: Option<Missing>,
+}
+
+/// Messages that come a second time, in any order: nothing is given out before all of them are here.
+struct Missing {
+    /// None of them stands behind this place.
+    up_to: u64,
+    /// So many.
+    count: u64,
+    /// What has not come by then was acknowledged after all.
+    until: Instant,
 }
 
 /// One of them.
@@ -52,7 +65,7 @@ const GATHER: Duration = Duration::from_millis(5);
 impl Feed {
     /// Does not ask the broker yet.
     pub fn new(stream: Stream, durable: &str) -> Self {
-        Self { stream, durable: durable.to_owned(), pull: None, awaited: None }
+        Self { stream, durable: durable.to_owned(), pull: None, kept: Vec::new(), missing: None }
     }
 
     /// True if it can be read.
@@ -60,29 +73,31 @@ impl Feed {
         self.pull.is_some()
     }
 
-    /// Begins to read, unless a reader that has ended holds messages which it has not recorded: what stands behind them must not overtake
-    /// them, so their time is waited for. Returns whether it has begun.
-    pub async fn open(&mut self) -> Result<bool, Error> {
+    /// Begins to read.
+    pub async fn open(&mut self) -> Result<(), Error> {
         let stream = self.stream.jetstream.get_stream_no_info(&self.stream.name).await.map_err(|e| self.retry(&e))?;
         let consumer = stream.get_consumer::<Config>(&self.durable).await;
         let consumer = consumer.map_err(|e| self.retry_text(&e.to_string()))?;
         let info = consumer.cached_info();
-        let comes_again = Instant::now() + info.config.ack_wait + AFTER;
-        if info.num_ack_pending > 0 && *self.awaited.get_or_insert(comes_again) > Instant::now() {
-            return Ok(false);
-        }
-        self.awaited = None;
+        let (up_to, count) = (info.delivered.stream_sequence, u64::try_from(info.num_ack_pending).unwrap_or(u64::MAX));
+        let until = Instant::now() + info.config.ack_wait + AFTER;
+        self.missing = (count > 0).then_some(Missing { up_to, count, until });
         let pull = consumer.stream().max_messages_per_batch(BATCH).messages().await.map_err(|e| self.retry(&e))?;
         self.pull = Some(pull);
-        Ok(true)
+        Ok(())
     }
 
-    /// Stops reading: what was delivered and not taken goes back at once.
-    pub async fn close(&mut self) {
-        let Some(mut pull) = self.pull.take() else { return };
-        while let Some(Some(Ok(message))) = pull.next().now_or_never() {
-            if let Err(e) = message.ack_with(AckKind::Nak(None)).await {
-                tracing::debug!(error = %e, "a message that was not taken comes again when its time is over");
+    /// Stops reading: what was delivered and is not done with goes back at once, these too.
+    pub async fn close(&mut self, mut held: Vec<Fed>) {
+        held.append(&mut self.kept);
+        if let Some(mut pull) = self.pull.take() {
+            while let Some(Some(Ok(message))) = pull.next().now_or_never() {
+                held.push(Fed { message });
+            }
+        }
+        for fed in held {
+            if let Err(e) = fed.message.ack_with(AckKind::Nak(None)).await {
+                tracing::debug!(error = %e, "a message that is not done with comes again when its time is over");
             }
         }
     }
@@ -90,16 +105,19 @@ impl Feed {
     /// What has arrived within this time, in the order of the stream.
     pub async fn next(&mut self, within: Duration) -> Result<Vec<Fed>, Error> {
         let Some(pull) = &mut self.pull else { return Ok(Vec::new()) };
-        let mut fed = Vec::new();
         let mut until = tokio::time::Instant::now() + within;
-        while fed.len() < BATCH {
+        let is_complete = self.missing.is_none();
+        while self.kept.len() < BATCH || !is_complete {
             match tokio::time::timeout_at(until, pull.next()).await {
                 Err(_) => break,
                 Ok(Some(Ok(message))) => {
-                    if fed.is_empty() {
+                    if is_complete && self.kept.is_empty() {
                         until = tokio::time::Instant::now() + GATHER;
                     }
-                    fed.push(Fed { message });
+                    self.kept.push(Fed { message });
+                    if self.missing.as_ref().is_some_and(|missing| missing.are_here(&self.kept)) {
+                        break;
+                    }
                 }
                 Ok(Some(Err(e))) => {
                     self.pull = None;
@@ -111,7 +129,12 @@ impl Feed {
                 }
             }
         }
-        fed.sort_by_key(|fed| fed.message.info().map_or(0, |info| info.stream_sequence));
+        if self.missing.as_ref().is_some_and(|m| !m.are_here(&self.kept) && m.until > Instant::now()) {
+            return Ok(Vec::new());
+        }
+        self.missing = None;
+        let mut fed = std::mem::take(&mut self.kept);
+        fed.sort_by_key(Fed::place);
         Ok(fed)
     }
 
@@ -124,7 +147,18 @@ impl Feed {
     }
 }
 
+impl Missing {
+    fn are_here(&self, kept: &[Fed]) -> bool {
+        let places: BTreeSet<u64> = kept.iter().map(Fed::place).filter(|place| *place <= self.up_to).collect();
+        places.len() as u64 >= self.count
+    }
+}
+
 impl Fed {
+    fn place(&self) -> u64 {
+        self.message.info().map_or(0, |info| info.stream_sequence)
+    }
+
     /// What it says of itself; none: it is not one of ours.
     pub fn told(&self) -> Option<Told> {
         let header = |name: &str| self.message.headers.as_ref()?.get(name).map(|value| value.as_str());

@@ -60,6 +60,8 @@ pub struct Uses {
     pub api: String,
     /// Streams with their consumers.
     pub streams: Vec<(String, Config, Vec<String>)>,
+    /// The durable that is read for outside parties, with its stream, if they are told.
+    pub fed: Option<(String, String)>,
     /// The stream of acknowledgements, if anybody is waited for.
     pub events: Option<String>,
     /// The bucket of what consumers did, if it is used, and who makes it.
@@ -99,6 +101,9 @@ impl Uses {
             if !consumers.is_empty() {
                 needs.extend(self.of_durables(name, config, consumers));
             }
+        }
+        if let Some((stream, durable)) = &self.fed {
+            needs.extend(self.of_reading(stream, durable, "outside parties are told nothing"));
         }
         needs.extend(self.events.iter().flat_map(|name| self.of_events(name)));
         needs.extend(self.bucket.iter().flat_map(|(name, manage)| self.of_bucket(name, *manage)));
@@ -169,11 +174,17 @@ impl Uses {
         let streams = of_stream.map(|(verb, body)| self.api_need(&stream, &format!("STREAM.{verb}.{name}"), body, why));
         let readers = of_reader
             .map(|(verb, body)| self.api_need(&reader, &format!("CONSUMER.{verb}.{name}.{NOBODY}"), body, why));
-        let next = format!("CONSUMER.MSG.NEXT.{name}");
-        let next = self.api_need(&format!("{next}.>"), &format!("{next}.{NOBODY}"), Body::Look, why);
-        let ack = format!("$JS.ACK.{name}");
-        let ack = publish(format!("{ack}.>"), format!("{ack}.{NOBODY}.1.1.1.1.0"), why);
-        streams.into_iter().chain(readers).chain([next, ack]).collect()
+        streams.into_iter().chain(readers).chain(self.of_reading(name, ">", why)).collect()
+    }
+
+    /// Reading a durable, or any.
+    fn of_reading(&self, stream: &str, durable: &str, why: &str) -> [Need; 2] {
+        let (next, ack) = (format!("CONSUMER.MSG.NEXT.{stream}"), format!("$JS.ACK.{stream}"));
+        let probed = if durable == ">" { NOBODY } else { durable };
+        let acks = if durable == ">" { format!("{ack}.>") } else { format!("{ack}.{durable}.>") };
+        // A request that can be read would get a message. What is acknowledged was never delivered.
+        let next = self.api_need(&format!("{next}.{durable}"), &format!("{next}.{probed}"), Body::Broken, why);
+        [next, publish(acks, format!("{ack}.{probed}.1.1.1.1.0"), why)]
     }
 
     fn of_bucket(&self, bucket: &str, manage: Manage) -> Vec<Need> {

@@ -4,15 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use clap::Subcommand;
-use serde::Deserialize;
 
 use super::tell::escape;
-use super::{Common, build, deploy, deployed};
+use super::{Common, build, cases, deploy, deployed};
 use crate::app;
 use crate::rules::manifest::Grant;
-use crate::rules::{File, Grants, Message, Plugin, Rules, Transaction, Verdict};
+use crate::rules::{File, Grants, Plugin};
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -51,7 +50,8 @@ pub enum Command {
     Test {
         /// The .wasm file
         file: PathBuf,
-        /// A JSON file: a list of {"transaction": {…}, "expect": "commit"}
+        /// A JSON file: a list of {"transaction": {…}, "expect": "commit"}, of {"delivery": {…}, "expect": "shaped"} or of
+        /// {"delivery": {…}, "response": {…}, "expect": "delivered"}
         #[arg(long)]
         cases: PathBuf,
         #[command(flatten)]
@@ -114,38 +114,6 @@ pub struct Allowed {
     /// A setting of its manifest: grace_s=30
     #[arg(long = "set", value_name = "KEY=VALUE")]
     settings: Vec<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Case {
-    #[serde(default)]
-    name: String,
-    transaction: CaseTransaction,
-    /// `commit`, `rollback`, `in-progress`, `unknown` or `error`.
-    expect: String,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct CaseTransaction {
-    reference: Option<String>,
-    #[serde(default)]
-    age_ms: u64,
-    #[serde(default)]
-    attempt: u32,
-    #[serde(default)]
-    messages: Vec<CaseMessage>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct CaseMessage {
-    topic: String,
-    key: Option<String>,
-    payload: serde_json::Value,
-    #[serde(default)]
-    headers: BTreeMap<String, String>,
 }
 
 pub async fn run(common: &Common, command: Command) -> anyhow::Result<ExitCode> {
@@ -216,11 +184,22 @@ async fn check(common: &Common, path: PathBuf) -> anyhow::Result<ExitCode> {
     config.binding = stand_ins(&manifest.requests())?;
     let grants = Grants { bindings: manifest.requests(), settings: BTreeMap::new() };
     let plugin = app::rules(&config)?.load(&file, &grants).await?;
-    println!(
-        "It compiles and links{}.",
-        if plugin.answers_for_transactions() { "; it answers for transactions" } else { "" }
-    );
+    println!("It compiles and links; it {}.", abilities(&plugin));
     Ok(ExitCode::SUCCESS)
+}
+
+/// What its rules are for, as one would say it.
+fn abilities(plugin: &Plugin) -> String {
+    let all = [
+        (plugin.answers_for_transactions(), "answers for transactions"),
+        (plugin.recognises_repeated_work(), "recognises repeated work"),
+        (plugin.tells_outside_parties(), "tells outside parties"),
+    ];
+    let has: Vec<&str> = all.into_iter().filter(|(is_there, _)| *is_there).map(|(_, what)| what).collect();
+    match has.as_slice() {
+        [first @ .., last] if !first.is_empty() => format!("{} and {last}", first.join(", ")),
+        _ => has.concat(),
+    }
 }
 
 fn stand_ins(requests: &BTreeSet<Grant>) -> anyhow::Result<crate::rules::Bindings> {
@@ -240,64 +219,12 @@ async fn test(common: &Common, path: PathBuf, cases: PathBuf, allowed: Allowed) 
     let config = common.load()?;
     let file = read(&path, config.rules.file_bytes_max)?;
     let text = std::fs::read_to_string(&cases).with_context(|| format!("{}", cases.display()))?;
-    let cases: Vec<Case> = serde_json::from_str(&text).with_context(|| format!("{}", cases.display()))?;
-    if cases.is_empty() {
-        bail!("there is no case in it: nothing was tested");
-    }
+    let cases = cases::read(&text).with_context(|| format!("{}", cases.display()))?;
     let rules = app::rules(&config)?;
     let plugin = rules.load(&file, &allowed.read()?).await?;
     let mut failed = 0;
-    for (i, case) in cases.into_iter().enumerate() {
-        failed += usize::from(!judge(&rules, &plugin, i, case).await);
+    for case in &cases {
+        failed += usize::from(!case.try_on(&rules, &plugin).await);
     }
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-/// Asks, prints what was answered, and returns whether it is what was expected.
-async fn judge(rules: &Rules, plugin: &Plugin, i: usize, case: Case) -> bool {
-    let name = if case.name.is_empty() { format!("case {}", i + 1) } else { case.name };
-    let answer = rules.ask(plugin, &transaction(plugin.name(), case.transaction)).await;
-    let (word, text) = match &answer.verdict {
-        Ok(Verdict::Commit) => ("commit", String::new()),
-        Ok(Verdict::Rollback(why)) => ("rollback", why.clone()),
-        Ok(Verdict::InProgress(after)) => ("in-progress", after.map_or_else(String::new, |ms| format!("{ms} ms"))),
-        Ok(Verdict::Unknown(after)) => ("unknown", after.map_or_else(String::new, |ms| format!("{ms} ms"))),
-        Err(fault) => ("error", fault.to_string()),
-    };
-    let fine = word == case.expect;
-    let mark = if fine { "ok  " } else { "FAIL" };
-    let wanted = if fine { String::new() } else { format!(", expected {}", case.expect) };
-    println!("{mark} {name}: {word} {} ({} us){wanted}", escape(&text), answer.took.as_micros());
-    for line in &answer.log {
-        println!("       {} {}", line.level, escape(&line.text));
-    }
-    fine
-}
-
-fn transaction(checker: &str, case: CaseTransaction) -> Transaction {
-    let message = |m: CaseMessage| {
-        let payload = match m.payload {
-            serde_json::Value::String(text) => text.into_bytes(),
-            other => other.to_string().into_bytes(),
-        };
-        Message {
-            id: uuid::Uuid::now_v7().to_string(),
-            topic: m.topic,
-            key: m.key,
-            payload_bytes: u64::try_from(payload.len()).unwrap_or(u64::MAX),
-            payload,
-            headers: m.headers.into_iter().collect(),
-            created_at_ms: 0,
-            generation: 0,
-        }
-    };
-    Transaction {
-        id: uuid::Uuid::now_v7().to_string(),
-        checker: checker.to_owned(),
-        reference: case.reference,
-        age_ms: case.age_ms,
-        attempt: case.attempt,
-        message_count: u32::try_from(case.messages.len()).unwrap_or(u32::MAX),
-        messages: case.messages.into_iter().map(message).collect(),
-    }
 }

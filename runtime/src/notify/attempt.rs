@@ -11,9 +11,12 @@ use time::format_description::well_known::Rfc3339;
 use super::Config;
 use super::roster::{Means, Party};
 use super::schedule::{Outcome, meaning};
+use super::shape::{Shaped, Shaper};
 use crate::message::{content_type, encoded_key};
 use crate::outside::{Answer, Outside, Post};
+use crate::rules::Rules;
 use crate::signature;
+use crate::store::LogLine;
 use crate::store::notify::{Attempt, DueDelivery, Notice};
 
 /// What is to be tried.
@@ -26,10 +29,22 @@ pub struct Job {
     pub notice: Arc<Notice>,
 }
 
+/// What every try needs.
+pub struct Desk {
+    /// The client.
+    pub outside: Arc<Outside>,
+    /// The plugins.
+    pub rules: Arc<Rules>,
+    /// Of larger payloads a plugin sees the size.
+    pub payload_bytes_max: usize,
+}
+
 /// What came of it.
 pub struct Tried {
     /// For the books.
     pub attempt: Attempt,
+    /// What its plugin logged.
+    pub lines: Vec<LogLine>,
     /// The receiver took it, or said that it never will: it works.
     pub is_heard: bool,
 }
@@ -39,12 +54,16 @@ const EXCERPT_CHARS_MAX: usize = 500;
 /// So much of what was wrong.
 const REASON_CHARS_MAX: usize = 1_000;
 
+/// After a fault of a plugin: it may be deployed anew meanwhile.
+const POSTPONED: Duration = Duration::from_secs(30);
+
 /// Tries once.
-pub async fn attempt(job: &Job, outside: &Outside, config: &Config) -> Tried {
+pub async fn attempt(job: &Job, desk: &Desk, config: &Config) -> Tried {
     let (at, began) = (OffsetDateTime::now_utc(), Instant::now());
-    let (outcome, answer) = match &job.party.means {
-        Ok(means) => tell(job, means, outside, config).await,
-        Err(why) => (Outcome::Retry(why.clone(), None), None),
+    let mut told = Told::default();
+    let outcome = match &job.party.means {
+        Ok(means) => tell(job, means, desk, (config, &mut told)).await,
+        Err(why) => Outcome::Retry(why.clone(), None),
     };
     let number = u32::try_from(job.due.attempts.saturating_add(1)).unwrap_or(u32::MAX);
     let schedule = config.schedule(&job.party.settings);
@@ -53,11 +72,13 @@ pub async fn attempt(job: &Job, outside: &Outside, config: &Config) -> Tried {
         Outcome::GivenUp(why) => ("given_up", Some(why), None),
         // It stays, for when an operator enables the endpoint again.
         Outcome::Gone(why) => ("disabled", Some(why), Some(Duration::ZERO)),
+        Outcome::Postponed(why) => ("postponed", Some(why), Some(POSTPONED)),
         Outcome::Retry(why, wanted) => match schedule.pause(number, wanted, chance()) {
             Some(pause) => ("retry", Some(why), Some(pause)),
             None => ("given_up", Some(format!("{why}, at the last of {number} tries")), None),
         },
     };
+    let Told { answer, plugin, lines } = told;
     let is_heard = name == "delivered" || answer.as_ref().is_some_and(|a| (200..=299).contains(&a.status));
     let attempt = Attempt {
         of: job.due,
@@ -67,27 +88,75 @@ pub async fn attempt(job: &Job, outside: &Outside, config: &Config) -> Tried {
         status: answer.as_ref().map(|a| a.status.into()),
         reason: reason.map(|why| plain(&why, REASON_CHARS_MAX)),
         excerpt: answer.filter(|a| !a.body.is_empty()).map(|a| excerpt(&a)),
-        plugin: None,
+        plugin,
         pause_ms: pause.map(|pause| i64::try_from(pause.as_millis()).unwrap_or(i64::MAX)),
     };
-    Tried { attempt, is_heard }
+    Tried { attempt, lines, is_heard }
 }
 
-async fn tell(job: &Job, means: &Means, outside: &Outside, config: &Config) -> (Outcome, Option<Answer>) {
-    let body = job.notice.payload.clone();
-    let mut headers = means.headers.clone();
+/// What is known of a try beside its outcome.
+#[derive(Default)]
+struct Told {
+    answer: Option<Answer>,
+    /// The digest of the plugin that shaped it.
+    plugin: Option<String>,
+    lines: Vec<LogLine>,
+}
+
+async fn tell(job: &Job, means: &Means, desk: &Desk, (config, told): (&Config, &mut Told)) -> Outcome {
+    let mut shaper = match &job.party.settings.plugin {
+        None => None,
+        Some(name) => match Shaper::new(&desk.rules, name, (job, &means.url), desk.payload_bytes_max) {
+            Ok(shaper) => Some(shaper),
+            Err(outcome) => return outcome,
+        },
+    };
+    let outcome = tell_shaped(job, means, desk, (config, &mut told.answer), shaper.as_mut()).await;
+    if let Some(shaper) = shaper {
+        told.plugin = Some(shaper.digest());
+        told.lines = shaper.lines;
+    }
+    outcome
+}
+
+async fn tell_shaped(
+    job: &Job,
+    means: &Means,
+    desk: &Desk,
+    (config, heard): (&Config, &mut Option<Answer>),
+    mut shaper: Option<&mut Shaper<'_>>,
+) -> Outcome {
+    let plainly = || Shaped { url: means.url.clone(), headers: HeaderMap::new(), body: job.notice.payload.clone() };
+    let shaped = match &mut shaper {
+        None => Ok(plainly()),
+        Some(shaper) => shaper.shape().await,
+    };
+    let Shaped { url, mut headers, body } = match shaped {
+        Ok(shaped) => shaped,
+        Err(outcome) => return outcome,
+    };
     let content_type = content_type(&job.notice.headers, &body);
     headers
         .entry(CONTENT_TYPE)
         .or_insert_with(|| HeaderValue::from_str(content_type).expect("it is visible ASCII, as it was looked at"));
+    headers.extend(means.headers.clone());
     dress(&mut headers, job);
     seal(&mut headers, means, &job.notice.id.to_string(), &body);
     let timeout = Duration::from_millis(job.party.settings.timeout_ms.into());
-    let post = Post { url: means.url.clone(), headers, body, timeout, answer_bytes_max: config.answer_bytes_max };
-    match outside.post(post).await {
-        Ok(answer) => (meaning(answer.status, answer.header("retry-after"), SystemTime::now()), Some(answer)),
-        Err(why) => (Outcome::Retry(why, None), None),
-    }
+    let post = Post { url, headers, body, timeout, answer_bytes_max: config.answer_bytes_max };
+    let answer = match desk.outside.post(post).await {
+        Ok(answer) => answer,
+        Err(why) => return Outcome::Retry(why, None),
+    };
+    let plainly = meaning(answer.status, answer.header("retry-after"), SystemTime::now());
+    let outcome = match (shaper, plainly) {
+        // Whoever wants nothing any more says so to all plugins alike.
+        (_, gone @ Outcome::Gone(_)) => gone,
+        (None, plainly) => plainly,
+        (Some(shaper), _) => shaper.read(&answer).await,
+    };
+    *heard = Some(answer);
+    outcome
 }
 
 /// What our headers say of the message.

@@ -9,13 +9,12 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::attempt::{Job, Tried, attempt};
+use super::attempt::{Desk, Job, Tried, attempt};
 use super::roster::{Party, Roster};
 use super::slots::Slots;
 use super::{Config, EndpointConfig};
 use crate::alarm::{Alarms, Event, Kind};
 use crate::killpoint::{self, Point};
-use crate::outside::Outside;
 use crate::shards::Ownership;
 use crate::store::Store;
 use crate::store::notify::{DueDelivery, Notice};
@@ -24,8 +23,8 @@ use crate::store::notify::{DueDelivery, Notice};
 pub struct Parts {
     /// The database.
     pub store: Arc<Store>,
-    /// The client.
-    pub outside: Arc<Outside>,
+    /// What every try needs.
+    pub desk: Arc<Desk>,
     /// Whose endpoints are told.
     pub ownership: watch::Receiver<Ownership>,
     /// Rung when something was recorded.
@@ -218,9 +217,9 @@ impl Deliver {
                 continue;
             };
             let job = Job { party: Arc::clone(party), due, notice: Arc::clone(notice) };
-            let (outside, config) = (Arc::clone(&self.parts.outside), Arc::clone(&self.config));
+            let (desk, config) = (Arc::clone(&self.parts.desk), Arc::clone(&self.config));
             self.flying.spawn(async move {
-                let tried = attempt(&job, &outside, &config).await;
+                let tried = attempt(&job, &desk, &config).await;
                 killpoint::reached(Point::NoticeTried);
                 (job.party, tried)
             });
@@ -272,8 +271,13 @@ impl Deliver {
             let attempts: Vec<_> = self.landed[..count].iter().map(|(_, tried)| tried.attempt.clone()).collect();
             self.parts.store.mark_attempts(&attempts).await?;
             killpoint::reached_by(Point::NoticeMarked, count);
+            let mut lines = Vec::new();
             for (_, tried) in self.landed.drain(..count) {
                 self.in_hand.remove(&(tried.attempt.of.endpoint, tried.attempt.of.message));
+                lines.extend(tried.lines);
+            }
+            if !lines.is_empty() {
+                self.parts.store.log_plugins(&lines).await?;
             }
         }
         Ok(())
@@ -283,8 +287,8 @@ impl Deliver {
         if self.read_at.is_some_and(|at| at.elapsed() < ROSTER_AGE_MAX) {
             return Ok(());
         }
-        let Parts { store, outside, .. } = &self.parts;
-        let roster = Roster::read(store, &self.configured, outside, &self.roster).await?;
+        let Parts { store, desk, .. } = &self.parts;
+        let roster = Roster::read(store, &self.configured, &desk.outside, &self.roster).await?;
         for party in roster.iter() {
             let before = self.roster.get(party.endpoint.id);
             if before.is_some_and(|before| Arc::ptr_eq(before, party)) {
@@ -296,7 +300,8 @@ impl Deliver {
                 slots.change(party.settings.in_flight_max.into(), party.settings.rate_per_s, Instant::now());
             }
             if let Err(why) = &party.means {
-                tracing::warn!(endpoint = party.endpoint.name, why, "an endpoint cannot be told");
+                let (kind, subject) = (Kind::EndpointDisabled, party.endpoint.name.as_str());
+                self.parts.alarms.raise(&Event { kind, subject, id: String::new(), reference: None, why });
             }
         }
         self.slots.retain(|id, slots| slots.in_flight() > 0 || roster.get(*id).is_some());

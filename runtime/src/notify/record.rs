@@ -86,21 +86,20 @@ impl Record {
                 }
             }
         }
-        self.feed.close().await;
+        self.feed.close(self.held).await;
     }
 
     /// Records what has arrived within a moment.
     pub async fn pass(&mut self) -> anyhow::Result<()> {
         if !self.ownership.borrow().leads() {
-            self.held.clear();
-            self.feed.close().await;
+            let held = std::mem::take(&mut self.held);
+            self.feed.close(held).await;
             tokio::time::sleep(self.every).await;
             return Ok(());
         }
         if self.held.is_empty() {
-            if !self.feed.is_open() && !self.feed.open().await? {
-                tokio::time::sleep(self.every).await;
-                return Ok(());
+            if !self.feed.is_open() {
+                self.feed.open().await?;
             }
             self.held = self.feed.next(PATIENCE).await?;
         }

@@ -24,6 +24,8 @@ pub enum Outcome {
     GivenUp(String),
     /// It wants nothing any more.
     Gone(String),
+    /// It was not asked, or its answer could not be read: that is no try.
+    Postponed(String),
 }
 
 impl Schedule {

@@ -91,6 +91,11 @@ const HEADERS_MAX: usize = 64;
 const METHODS: &[Method] =
     &[Method::GET, Method::HEAD, Method::OPTIONS, Method::POST, Method::PUT, Method::PATCH, Method::DELETE];
 
+/// A guest may not set a header of this name, in lower case.
+pub fn is_hosts(header: &str) -> bool {
+    HOST_HEADERS.contains(&header) || HOST_PREFIXES.iter().any(|prefix| header.starts_with(prefix))
+}
+
 impl Origin {
     /// Reads the settings; connects at the first request.
     pub fn new(name: &str, config: &Config) -> Result<Self, Error> {
@@ -171,10 +176,7 @@ impl Origin {
         }
         for (name, value) in headers {
             let lower = name.to_ascii_lowercase();
-            if HOST_HEADERS.contains(&lower.as_str())
-                || HOST_PREFIXES.iter().any(|prefix| lower.starts_with(prefix))
-                || self.headers.contains_key(&lower)
-            {
+            if is_hosts(&lower) || self.headers.contains_key(&lower) {
                 return Err(RuleError::Denied(format!(
                     "header {lower} is the host's: the operator sets it in binding.http.{}.headers",
                     self.name

@@ -23,7 +23,7 @@ pub struct Config {
     pub imports_max: u32,
     /// Bytes that capabilities give to one call.
     pub bytes_in_max: usize,
-    /// Bytes that one call gives to capabilities.
+    /// Bytes that one call gives to capabilities, or has sent to an outside party.
     pub bytes_out_max: usize,
     /// Rows of one SQL query.
     pub sql_rows_max: usize,

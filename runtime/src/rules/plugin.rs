@@ -11,18 +11,15 @@ use metrics::{Counter, Histogram};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::Semaphore;
-use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, Linker};
 use wasmtime::{Engine, Store, UpdateDeadline};
 
 use super::calls::Call;
 use super::engine::hex;
+use super::exports::Exports;
 use super::limits::Config;
 use super::manifest::{Grant, Manifest, SECTION};
-use super::v1::{
-    CheckBackPlugin, CheckBackPluginPre, Decision, IdempotencyPlugin, IdempotencyPluginPre, Identity, Line, Message,
-    RuleError, Seen, State, Transaction, Verdict, link,
-};
+use super::v1::{Line, RuleError, State, link};
 use super::{Error, Fault, Powers};
 
 /// A plugin's file, looked at but not run.
@@ -52,8 +49,7 @@ pub struct Plugin {
     digest: Arc<str>,
     powers: Arc<Powers>,
     engine: Engine,
-    pub(super) check_back: Option<Rule<CheckBackPluginPre<State>, CheckBackPlugin>>,
-    pub(super) idempotency: Option<Rule<IdempotencyPluginPre<State>, IdempotencyPlugin>>,
+    pub(super) exports: Exports,
     room: Semaphore,
     meters: Meters,
 }
@@ -139,30 +135,8 @@ fn manifest_of(bytes: &[u8]) -> Result<String, String> {
     ))
 }
 
-const CHECK_BACK: &str = "avouch:rules/check-back@1.0.0";
-const IDEMPOTENCY: &str = "avouch:rules/idempotency@1.0.0";
-
-/// wasmtime compares the types of exports at the first call; who deploys wants to know before.
-fn check_types(engine: &Engine, component: &Component, rule: &str) -> wasmtime::Result<()> {
-    type Answered<T> = (Result<T, RuleError>,);
-    let ty = component.component_type();
-    let Some(ComponentItem::ComponentInstance(exported)) = ty.get_export(engine, rule).map(|e| e.ty) else {
-        return Err(wasmtime::Error::msg(format!("it exports no {rule}")));
-    };
-    let function = |name: &str| match exported.get_export(engine, name).map(|e| e.ty) {
-        Some(ComponentItem::ComponentFunc(function)) => Ok(function),
-        _ => Err(wasmtime::Error::msg(format!("it exports no function {name}"))),
-    };
-    let types = ty.instance_type();
-    if rule == CHECK_BACK {
-        return function("check")?.typecheck::<(&Transaction,), Answered<Verdict>>(&types);
-    }
-    function("identify")?.typecheck::<(&str, &Message), Answered<Identity>>(&types)?;
-    function("decide")?.typecheck::<(&str, &Message, &Seen), Answered<Decision>>(&types)
-}
-
 impl<P, I> Rule<P, I> {
-    fn of(pre: P) -> Self {
+    pub fn of(pre: P) -> Self {
         Self { pre, warm: Mutex::default() }
     }
 }
@@ -185,30 +159,13 @@ impl Plugin {
                 "{name} imports what it does not request in its manifest, or what there is none of: {first}"
             ))
         })?;
-        let exports = |rule: &str| component.get_export_index(None, rule).is_some();
-        for rule in [CHECK_BACK, IDEMPOTENCY].into_iter().filter(|rule| exports(rule)) {
-            check_types(engine, component, rule).map_err(|why| {
-                Error::Refused(format!("{name} does not export {rule} as the contract has it: {why:#}"))
-            })?;
-        }
-        let differs = |why: wasmtime::Error| {
-            Error::Refused(format!("{name} does not export its rules as avouch:rules@1.0.0 has them: {why:#}"))
-        };
-        let check_back =
-            exports(CHECK_BACK).then(|| CheckBackPluginPre::new(pre.clone())).transpose().map_err(differs)?;
-        let idempotency = exports(IDEMPOTENCY).then(|| IdempotencyPluginPre::new(pre)).transpose().map_err(differs)?;
-        if check_back.is_none() && idempotency.is_none() {
-            return Err(Error::Refused(format!(
-                "{name} exports no rule of avouch:rules@1.0.0: #[check_back] or #[idempotency]"
-            )));
-        }
+        let exports = Exports::of(engine, component, &pre, name)?;
         Ok(Self {
             name: name.clone(),
             digest: file.digest.as_str().into(),
             powers: Arc::new(powers),
             engine: engine.clone(),
-            check_back: check_back.map(Rule::of),
-            idempotency: idempotency.map(Rule::of),
+            exports,
             room: Semaphore::new(config.concurrency_max),
             meters: Meters::of(name),
         })
@@ -226,12 +183,17 @@ impl Plugin {
 
     /// True if transactions may name it as their checker.
     pub fn answers_for_transactions(&self) -> bool {
-        self.check_back.is_some()
+        self.exports.check_back.is_some()
     }
 
     /// True if consumers may name it.
     pub fn recognises_repeated_work(&self) -> bool {
-        self.idempotency.is_some()
+        self.exports.idempotency.is_some()
+    }
+
+    /// True if it shapes what outside parties are sent, and reads their answers.
+    pub fn tells_outside_parties(&self) -> bool {
+        self.exports.notification.is_some()
     }
 
     /// Its calls at a time.
@@ -310,11 +272,12 @@ impl Plugin {
                 if calls < config.reuse_calls_max {
                     rule.warm.lock().unwrap_or_else(PoisonError::into_inner).push(Warm { store, instance, calls });
                 }
-                answer.map(C::bounded).map_err(|e| match e {
+                let faulted = |e| match e {
                     RuleError::Transient(why) => Fault::Transient(bounded(why)),
                     RuleError::Permanent(why) => Fault::Permanent(bounded(why)),
                     RuleError::Denied(why) => Fault::Broken(bounded(format!("denied: {why}"))),
-                })
+                };
+                answer.map_err(faulted).and_then(|answer| C::accepted(answer, config))
             }
         };
         (answer, log)

@@ -19,11 +19,29 @@ mod bindings {
     });
 }
 
-/// The other world, with the types and the imports of the first.
+/// The other worlds, with the types and the imports of the first.
 mod idempotency_bindings {
     wasmtime::component::bindgen!({
         path: "../sdk/wit",
         world: "idempotency-plugin",
+        imports: { default: async | trappable },
+        exports: { default: async },
+        with: {
+            "avouch:rules/types": super::bindings::avouch::rules::types,
+            "avouch:rules/sql": super::bindings::avouch::rules::sql,
+            "avouch:rules/http": super::bindings::avouch::rules::http,
+            "avouch:rules/nats": super::bindings::avouch::rules::nats,
+            "avouch:rules/config": super::bindings::avouch::rules::config,
+            "avouch:rules/log": super::bindings::avouch::rules::log,
+            "avouch:rules/clock": super::bindings::avouch::rules::clock,
+        },
+    });
+}
+
+mod notification_bindings {
+    wasmtime::component::bindgen!({
+        path: "../sdk/wit",
+        world: "notification-plugin",
         imports: { default: async | trappable },
         exports: { default: async },
         with: {
@@ -44,6 +62,10 @@ pub use self::bindings::avouch::rules::types::{
 use self::bindings::avouch::rules::{clock, config, http, log, nats, sql, types};
 pub use self::bindings::{CheckBackPlugin, CheckBackPluginPre};
 pub use self::idempotency_bindings::{IdempotencyPlugin, IdempotencyPluginPre};
+pub use self::notification_bindings::exports::avouch::rules::notification::{
+    Delivery, Outcome, Response as NotificationResponse, ShapedRequest,
+};
+pub use self::notification_bindings::{NotificationPlugin, NotificationPluginPre};
 
 /// What a store knows of the plugin and of the call that it runs.
 pub struct State {

@@ -104,7 +104,7 @@ pub struct Attempt {
     pub at: OffsetDateTime,
     /// How long it took.
     pub took_ms: i32,
-    /// `delivered`, `retry`, `given_up`, or `disabled`: the endpoint wants nothing any more.
+    /// `delivered`, `retry`, `given_up`; `disabled`: the endpoint wants nothing any more; `postponed`: that was no try.
     pub outcome: &'static str,
     /// The answer's status, if there was one.
     pub status: Option<i32>,

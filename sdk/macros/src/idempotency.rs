@@ -2,8 +2,10 @@
 
 use proc_macro2::TokenStream;
 use quote::{ToTokens, quote};
-use syn::{Attribute, Error, Ident, Item, ItemFn, ItemMod};
+use syn::spanned::Spanned;
+use syn::{Error, Ident, Item, ItemMod};
 
+use crate::marks::{marked, on_a_module, put_into};
 use crate::signature::{Shape, assert_type, with_error, without_arguments};
 
 const IDENTIFY: Shape = Shape {
@@ -28,7 +30,7 @@ pub fn expand(arguments: TokenStream, item: TokenStream) -> TokenStream {
     // What is no item at all is left to the compiler, which says best why.
     let Ok(parsed) = syn::parse2::<Item>(item.clone()) else { return item };
     let Item::Mod(mut module) = parsed else {
-        return with_error(item, &Error::new_spanned(parsed, "`#[idempotency]` goes on a module with its body"));
+        return with_error(item, &on_a_module("idempotency", parsed.span()));
     };
     match rule(arguments, &mut module) {
         Ok(rule) => put_into(&mut module, exported(&rule)),
@@ -37,17 +39,11 @@ pub fn expand(arguments: TokenStream, item: TokenStream) -> TokenStream {
     module.into_token_stream()
 }
 
-/// `#[identify]` or `#[decide]` where no `#[idempotency]` module has taken it away.
-pub fn stray(attribute: &str, item: TokenStream) -> TokenStream {
-    let message = format!("`#[{attribute}]` goes on a function directly inside an `#[idempotency]` module");
-    with_error(item, &Error::new(proc_macro2::Span::call_site(), message))
-}
-
 /// Takes the marks off the module's functions and tells which ones they were on.
 fn rule(arguments: TokenStream, module: &mut ItemMod) -> Result<Rule, Error> {
     let name = module.ident.clone();
     let Some((_, items)) = &mut module.content else {
-        return Err(Error::new(name.span(), "`#[idempotency]` goes on a module with its body"));
+        return Err(on_a_module("idempotency", name.span()));
     };
     // Both are looked for before any error is returned: a mark left behind would be an error of its own.
     let identify = marked(items, &IDENTIFY);
@@ -55,35 +51,6 @@ fn rule(arguments: TokenStream, module: &mut ItemMod) -> Result<Rule, Error> {
     without_arguments("idempotency", arguments)?;
     let message = format!("module `{name}` needs one function with `#[identify]`: `{}`", IDENTIFY.written);
     Ok(Rule { decide: decide?, identify: identify?.ok_or_else(|| Error::new(name.span(), message))? })
-}
-
-/// The one function that bears `shape`'s attribute, which is taken off every function.
-fn marked(items: &mut [Item], shape: &Shape) -> Result<Option<Ident>, Error> {
-    let mut found: Option<Ident> = None;
-    let mut verified = Ok(());
-    for item in items {
-        let Item::Fn(function) = item else { continue };
-        let Some(mark) = take_mark(function, shape.attribute) else { continue };
-        let verdict = match &found {
-            Some(first) => Err(Error::new_spanned(&mark, format!("`{first}` is `#[{}]` already", shape.attribute))),
-            None => mark.meta.require_path_only().and_then(|_| shape.verify(&function.sig)),
-        };
-        verified = verified.and(verdict);
-        found = Some(function.sig.ident.clone());
-    }
-    verified.map(|()| found)
-}
-
-fn take_mark(function: &mut ItemFn, attribute: &str) -> Option<Attribute> {
-    let is_mark = |a: &Attribute| a.path().segments.last().is_some_and(|segment| segment.ident == attribute);
-    let index = function.attrs.iter().position(is_mark)?;
-    Some(function.attrs.remove(index))
-}
-
-/// Adds code inside the module; a module without a body gets one, for the error that says so.
-fn put_into(module: &mut ItemMod, added: TokenStream) {
-    module.semi = None;
-    module.content.get_or_insert_default().1.push(Item::Verbatim(added));
 }
 
 fn exported(rule: &Rule) -> TokenStream {
@@ -202,11 +169,5 @@ mod tests {
             assert!(expanded.contains(expected), "{expected}: {expanded}");
             assert!(!expanded.contains("export_idempotency"));
         }
-    }
-
-    #[test]
-    fn a_mark_outside_a_module_is_told_where_it_belongs() {
-        let item = quote! { fn identify() {} };
-        assert!(stray("identify", item).to_string().contains("directly inside an `#[idempotency]` module"));
     }
 }

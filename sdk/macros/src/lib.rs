@@ -5,6 +5,8 @@
 
 mod check_back;
 mod idempotency;
+mod marks;
+mod notification;
 mod signature;
 
 use proc_macro::TokenStream;
@@ -44,7 +46,7 @@ pub fn idempotency(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// It must give the same answer for the same message each time.
 #[proc_macro_attribute]
 pub fn identify(_arguments: TokenStream, item: TokenStream) -> TokenStream {
-    idempotency::stray("identify", item.into()).into()
+    marks::stray("identify", "idempotency", item.into()).into()
 }
 
 /// Inside an [`macro@idempotency`] module, the function
@@ -53,5 +55,43 @@ pub fn identify(_arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// Its answer counts only if the record has not changed meanwhile; otherwise it is asked again.
 #[proc_macro_attribute]
 pub fn decide(_arguments: TokenStream, item: TokenStream) -> TokenStream {
-    idempotency::stray("decide", item.into()).into()
+    marks::stray("decide", "idempotency", item.into()).into()
+}
+
+/// The module that tells outside parties. One in a plugin. It holds two functions:
+/// - [`macro@shape`]: what an endpoint is sent;
+/// - [`macro@read`]: what its answer means; may be left out, then `Outcome::by_status` tells.
+///
+/// ```ignore
+/// #[notification]
+/// mod rule {
+///     use avouch_sdk::prelude::*;
+///
+///     #[shape]
+///     fn shape(d: &Delivery, _cx: &Context) -> Result<Shaped, RuleError> {
+///         Ok(Shaped::form(&[("order", d.message.text()?)]))
+///     }
+/// }
+/// ```
+#[proc_macro_attribute]
+pub fn notification(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    notification::expand(arguments.into(), item.into()).into()
+}
+
+/// Inside a [`macro@notification`] module, the function
+/// `fn shape(d: &Delivery, cx: &Context) -> Result<Shaped, RuleError>`.
+///
+/// It may be asked again about the same try: it must not change anything.
+#[proc_macro_attribute]
+pub fn shape(_arguments: TokenStream, item: TokenStream) -> TokenStream {
+    marks::stray("shape", "notification", item.into()).into()
+}
+
+/// Inside a [`macro@notification`] module, the function
+/// `fn read(d: &Delivery, r: &NotificationResponse, cx: &Context) -> Result<Outcome, RuleError>`.
+///
+/// It may be asked again about the same answer: it must not change anything.
+#[proc_macro_attribute]
+pub fn read(_arguments: TokenStream, item: TokenStream) -> TokenStream {
+    marks::stray("read", "notification", item.into()).into()
 }

@@ -14,7 +14,7 @@ const TRANSACTION_ID: &str = "01980000-0000-7000-8000-0000000000ff";
 /// A message under construction; usable wherever `&Message` is.
 #[derive(Clone, Debug)]
 pub struct MessageBuilder {
-    message: Message,
+    pub(super) message: Message,
 }
 
 /// A message of `topic` whose payload is `payload` as JSON text.

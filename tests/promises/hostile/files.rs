@@ -68,7 +68,7 @@ fn attacks() -> Vec<(&'static str, Vec<u8>, &'static str)> {
             ),
             "wasi_snapshot_preview1",
         ),
-        ("no rule", component("(component)"), "exports no rule"),
+        ("no rule", component("(component)"), "#[check_back], #[idempotency] or #[notification]"),
         (
             "a rule of the wrong type",
             component(
@@ -80,6 +80,18 @@ fn attacks() -> Vec<(&'static str, Vec<u8>, &'static str)> {
                 (export "avouch:rules/check-back@1.0.0" (instance $rule)))"#,
             ),
             "check-back",
+        ),
+        (
+            "a notification of the wrong type",
+            component(
+                r#"(component
+                (core module $m (func (export "f")))
+                (core instance $i (instantiate $m))
+                (func $shape (canon lift (core func $i "f")))
+                (instance $rule (export "shape" (func $shape)))
+                (export "avouch:rules/notification@1.0.0" (instance $rule)))"#,
+            ),
+            "notification",
         ),
         (
             "a rule of the wrong core type",

@@ -12,6 +12,7 @@ use tokio_postgres::Client;
 
 use crate::cli::avouch;
 use crate::docs::{blocks, read};
+use crate::notify::Receiver;
 use crate::producers::connect;
 use crate::relayed::LIMIT;
 use crate::schema::File;
@@ -132,15 +133,18 @@ async fn documented_permissions_are_enough_for_everybody() {
     let (nats, admin) = nats().await;
     postgres(&server).await;
     let rows = connect(&server.url("shop")).await;
+    let receiver = Receiver::new(200).await;
     let cache = avouch_tests::scratch::profile_dir().join("plugin-cache");
     let config = format!(
         "[source.main]\nurl = {:?}\n[nats]\nurl = {:?}\nuser = \"avouch\"\npassword = \"secret\"\n\
          [consumer.billing]\ntopics = [\"orders.>\"]\ndeadline_ms = 300\n[receipts]\nevery_ms = 100\n[recovery]\nevery_ms = 50\n\
          [binding.sql.orders]\nurl = {:?}\n[rules]\ncache_dir = {cache:?}\n[checkback]\npoll_max_ms = 100\n\
-         [checker.order-check]\nrollback_after_ms = 0\n",
+         [checker.order-check]\nrollback_after_ms = 0\n\
+         [notify]\ntopics = [\"payments.>\"]\nallow = [\"127.0.0.1\"]\nallow_http = true\n{}",
         url(&server, "avouch_relay"),
         nats.url(),
         url(&server, "order_check"),
+        receiver.section("merchant", ""),
     );
     let file = File::new("avouch.toml", &config);
     let wasm = plugins::file("order-check");
@@ -173,6 +177,12 @@ async fn documented_permissions_are_enough_for_everybody() {
     producer.batch_execute(prepare).await.expect("a producer may");
     invoice(&server, &billing).await;
     in_state(&rows, "orders.placed", "consumed").await;
+
+    // An outside party is told.
+    let settle = "insert into avouch.outbox (topic, payload) values ('payments.settled', '{}')";
+    producer.batch_execute(settle).await.expect("a producer may");
+    in_state(&rows, "payments.settled", "consumed").await;
+    until("the merchant is told", secs(60), async || (receiver.web.asked().len() == 1).then_some(())).await;
 
     let dashboards = url(&server, "dashboards");
     avouch(&["status", "--database-url", &dashboards], &[]).await.succeeds();

@@ -16,6 +16,7 @@ use crate::config::Config;
 use crate::doorbell::{self, Mode};
 use crate::inbox;
 use crate::meters::Scope;
+use crate::notify;
 use crate::rules::{self, File, Grants, Rules};
 use crate::schema;
 use crate::secret::Secret;
@@ -197,6 +198,7 @@ fn uses(config: &Config, survey: &BrokerSurvey) -> Uses {
     Uses {
         api: survey.api().to_owned(),
         streams: config.streams().into_iter().map(with_consumers).collect(),
+        fed: config.fed().map(|stream| (stream, notify::CONSUMER.to_owned())),
         events: (!config.durables().is_empty()).then(|| config.receipts.events_stream.clone()),
         bucket: keeps_in_bucket.then(|| (config.inbox.kv.bucket.clone(), config.inbox.kv.manage)),
         dead: config.dead_stream().map(|(name, stream)| (name, stream.subject_prefix)),

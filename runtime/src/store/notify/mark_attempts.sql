@@ -9,7 +9,7 @@ with done as materialized (
 ), marked as (
   update avouch.delivery d
   set state = case done.outcome when 'delivered' then 'delivered' when 'given_up' then 'given_up' else 'waiting' end,
-      attempts = done.number, status = done.status, reason = done.reason,
+      attempts = case done.outcome when 'postponed' then d.attempts else done.number end, status = done.status, reason = done.reason,
       next_at = clock_timestamp() + coalesce(done.pause_ms, 0) * interval '1 millisecond',
       ended_at = case when done.outcome in ('delivered', 'given_up') then clock_timestamp() end
   from done

@@ -104,7 +104,7 @@ pub struct Attempt {
     pub at: OffsetDateTime,
     /// How long it took.
     pub took_ms: i32,
-    /// delivered, retry, given_up or disabled.
+    /// delivered, retry, given_up, disabled, or postponed: its plugin gave no answer.
     pub outcome: String,
     /// The answer's status; none: there was no answer.
     pub status: Option<i32>,
