@@ -328,7 +328,7 @@ create table if not exists avouch.notice (
   created_at  timestamptz not null,
   recorded_at timestamptz not null default clock_timestamp()
 );
-create index if not exists notice_key on avouch.notice (topic, key) where key is not null;
+create index if not exists notice_key on avouch.notice (topic, key, message_id) where key is not null;
 
 -- To whom, and how far that is. Every change of a waiting one is guarded by the attempts that it expects.
 create table if not exists avouch.delivery (

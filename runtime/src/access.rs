@@ -73,6 +73,12 @@ pub fn hash_token(text: &str) -> Option<Hash> {
     text.strip_prefix(TOKEN_PREFIX).and_then(hash_secret).map(|_| hash(text))
 }
 
+/// The token of an `Authorization` header.
+pub fn bearer(value: &str) -> Option<&str> {
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
 /// The hash of what has the form of [`new_secret`].
 pub fn hash_secret(text: &str) -> Option<Hash> {
     let is_one = text.len() == SECRET_CHARS && text.bytes().all(|byte| byte.is_ascii_alphanumeric());

@@ -24,12 +24,8 @@ pub mod oidc;
 mod overview;
 mod page;
 mod plugins;
-mod problem;
 mod routes;
-mod serve;
 mod state;
-mod throttle;
-mod tls;
 mod tokens;
 mod transactions;
 
@@ -45,12 +41,13 @@ pub use self::guard::Access;
 use self::host::Site;
 use self::oidc::Issuer;
 pub use self::page::Pages;
-pub use self::problem::Problem;
 pub use self::routes::{Route, openapi, routes};
 pub use self::state::{Parts, State};
-pub use self::tls::Tls;
 use crate::access::Role;
+pub use crate::problem::Problem;
+use crate::serving::{Served, Tls};
 use crate::store::Store;
+use crate::{problem, serving};
 
 /// `[admin]`.
 #[derive(Clone, Debug, Deserialize)]
@@ -184,7 +181,7 @@ impl Admin {
         listener.set_nonblocking(true).map_err(unusable)?;
         let local = listener.local_addr().map_err(unusable)?;
         let site = Site::new(config.public_url.as_deref(), config.tls.is_some()).map_err(Error::Settings)?;
-        let acceptor = config.tls.as_ref().map(Tls::acceptor).transpose().map_err(Error::Settings)?;
+        let acceptor = config.tls.as_ref().map(|tls| tls.acceptor("admin.tls")).transpose().map_err(Error::Settings)?;
         let issuer = match &config.oidc {
             None => None,
             Some(oidc) => Some(Issuer::new(oidc, &site.address(local)).map_err(Error::Settings)?),
@@ -199,7 +196,15 @@ impl Admin {
 
     /// Serves until `stop`, then takes at most `grace` for the requests in flight.
     pub async fn run(self, stop: CancellationToken, grace: Duration) {
-        serve::run(self.listener, self.acceptor, self.state, stop, grace).await;
+        let Self { listener, acceptor, state } = self;
+        let router = dress::dressed(routes::router(state.clone()), state.clone());
+        let said = "the API and the console are served";
+        // Streams of events would never end by themselves.
+        let streams = async {
+            stop.cancelled().await;
+            state.stop.cancel();
+        };
+        tokio::join!(serving::run(Served { listener, acceptor, router, said }, stop.clone(), grace), streams);
     }
 }
 

@@ -21,6 +21,7 @@ use crate::inbox::{self, Desk, Inbox, Keeper};
 use crate::meters::Scope;
 use crate::notify::{self, Deliver, Record};
 use crate::receipts::{self, Receipts};
+use crate::receivers::{self, Receivers};
 use crate::recovery::Recovery;
 use crate::relay::{Parts, Relay};
 use crate::rules::Rules;
@@ -60,6 +61,7 @@ pub async fn run_on(
     let (mut running, mut sinks) = (JoinSet::new(), JoinSet::new());
     // From the start, so that it tells what is waited for.
     let shown = listener.map(|listener| start_admin(&config, listener, stop.clone(), &mut running)).transpose()?;
+    start_receivers(&config, stop.clone(), &mut running)?;
     let (alarms, configured) = alarm::sinks(&config.alarm, &instance_name(&config))?;
     let (tracer, exporter) = trace::start(&config.trace)?;
     let drained = CancellationToken::new();
@@ -114,6 +116,26 @@ fn start_admin(
     let state = admin.state();
     running.spawn(admin.run(stop, Duration::from_millis(config.grace_ms)));
     Ok(state)
+}
+
+/// Answers receivers, if they are to be, over connections of their own.
+fn start_receivers(config: &Config, stop: CancellationToken, running: &mut JoinSet<()>) -> anyhow::Result<()> {
+    let Some(at) = config.notify.listen else { return Ok(()) };
+    if !config.notify.is_on() {
+        tracing::warn!("receivers are not answered, because nobody is told anything: set notify.topics");
+        return Ok(());
+    }
+    let source = config.source.iter().find(|(name, _)| config.notifies(name));
+    let (name, source) = source.context("control.source names a database that is not configured")?;
+    let application = format!("avouch receivers {}", instance_name(config));
+    let store = Arc::new(Store::new(source, scope(config, name), &application, plans(config))?);
+    let notify::Config { tls, asks_per_s, keep_hours, .. } = config.notify.clone();
+    let settings = receivers::Settings { tls, asks_per_s, keep_hours };
+    let keys = config.endpoint.iter().map(|(name, endpoint)| (name.clone(), endpoint.keys())).collect();
+    let listener = receivers::listen(at).map_err(anyhow::Error::msg)?;
+    let receivers = Receivers::new(&settings, listener, store, keys).map_err(anyhow::Error::msg)?;
+    running.spawn(receivers.run(stop, Duration::from_millis(config.grace_ms)));
+    Ok(())
 }
 
 /// How statements are planned: the doorbell's probe proves that the connection is direct; without it, it may be a pooler's.

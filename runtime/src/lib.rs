@@ -12,6 +12,7 @@ pub mod incarnation;
 pub mod lifecycle;
 pub mod rate;
 pub mod signature;
+pub mod throttle;
 pub mod topics;
 pub mod window;
 
@@ -24,8 +25,10 @@ pub mod broker;
 pub mod doorbell;
 pub mod endpoints;
 pub mod outside;
+pub mod problem;
 pub mod rules;
 pub mod secret;
+pub mod serving;
 pub mod store;
 pub mod trace;
 
@@ -36,6 +39,7 @@ pub mod deployments;
 pub mod inbox;
 pub mod notify;
 pub mod receipts;
+pub mod receivers;
 pub mod recovery;
 pub mod relay;
 pub mod shards;

@@ -65,6 +65,18 @@ pub fn encoded_key(key: &str) -> String {
     utf8_percent_encode(key, KEY_ENCODED).to_string()
 }
 
+/// What outside parties are told a payload is: what its producer says, else what it looks like. It can stand in a header.
+pub fn content_type<'a>(headers: &'a BTreeMap<String, String>, payload: &[u8]) -> &'a str {
+    let is_visible = |value: &str| value.bytes().all(|byte| byte == b'\t' || (b' '..=b'~').contains(&byte));
+    let said = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-type"));
+    match said {
+        Some((_, said)) if is_visible(said) => said,
+        _ if serde_json::from_slice::<serde::de::IgnoredAny>(payload).is_ok() => "application/json",
+        _ if std::str::from_utf8(payload).is_ok() => "text/plain; charset=utf-8",
+        _ => "application/octet-stream",
+    }
+}
+
 const NATS_MSG_ID: HeaderName = async_nats::header::NATS_MESSAGE_ID;
 const AVOUCH_ID: HeaderName = HeaderName::from_static("Avouch-Id");
 const AVOUCH_TOPIC: HeaderName = HeaderName::from_static("Avouch-Topic");

@@ -95,6 +95,7 @@ const ALL: &[(&str, Sort, &str)] = &[
         Size,
         "How long the oldest of them has waited, by endpoint; told by one instance.",
     ),
+    ("avouch_notify_asks_total", Count, "Questions of receivers, by the status of the answer."),
     ("avouch_plugin_wait_seconds", Spread, "How long calls of plugins waited for their turn."),
 ];
 

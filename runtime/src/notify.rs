@@ -28,7 +28,8 @@ use crate::consumers::is_pattern;
 use crate::endpoints::{self, Described, Settings, Terms};
 use crate::outside::Outside;
 use crate::secret::Secret;
-use crate::signature::Key;
+use crate::serving::Tls;
+use crate::signature::{Key, NoKey};
 
 /// `[notify]`.
 #[derive(Clone, Debug, Deserialize)]
@@ -54,12 +55,16 @@ pub struct Config {
     pub allow_http: bool,
     /// Where receivers ask what they were told; none: nowhere.
     pub listen: Option<SocketAddr>,
-    /// What signs the answers to them.
-    pub answer_secret: Option<Secret>,
+    /// HTTPS for them without a proxy.
+    pub tls: Option<Tls>,
+    /// Whether they may be answered without TLS off loopback: a proxy that has it is in front.
+    pub listen_plain: bool,
+    /// Questions of one endpoint a second.
+    pub asks_per_s: u32,
 }
 
 /// A fifth of a second is soon for a call around the world; 256 tries at a time are as many sockets. A month of what was told, as
-/// settlements are disputed.
+/// settlements are disputed. Fifty questions a second page through a day of a million messages in some minutes.
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -73,7 +78,9 @@ impl Default for Config {
             allow: Vec::new(),
             allow_http: false,
             listen: None,
-            answer_secret: None,
+            tls: None,
+            listen_plain: false,
+            asks_per_s: 50,
         }
     }
 }
@@ -121,6 +128,13 @@ impl Config {
         check((1..=10_000).contains(&self.in_flight_max), "notify.in_flight_max: from 1 to 10000");
         check(self.answer_bytes_max <= 16 << 20, "notify.answer_bytes_max: at most 16777216");
         check((1..=87_600).contains(&self.keep_hours), "notify.keep_hours: from 1 to 87600");
+        let is_covered = self.tls.is_some() || self.listen_plain;
+        check(
+            is_covered || self.listen.is_none_or(|listen| listen.ip().is_loopback()),
+            "notify.listen is not on loopback, and tokens and payloads would go out unencrypted: set [notify.tls], or listen_plain = \
+             true behind a proxy that has TLS",
+        );
+        check((1..=10_000).contains(&self.asks_per_s), "notify.asks_per_s: from 1 to 10000");
         let terms = self.terms();
         if let Err(e) = &terms {
             check(false, e);
@@ -208,6 +222,13 @@ impl EndpointConfig {
             secrets.push((Some(name.clone()), value.reveal().map_err(|e| e.to_string())?));
         }
         Ok(secrets)
+    }
+
+    /// What signs, newest first.
+    pub fn keys(&self) -> Result<Vec<Key>, String> {
+        let texts: Result<Vec<String>, _> = self.secrets.iter().map(Secret::reveal).collect();
+        let texts = texts.map_err(|e| e.to_string())?;
+        texts.iter().map(|text| Key::parse(text)).collect::<Result<_, NoKey>>().map_err(|e| e.to_string())
     }
 
     /// What it says, without secrets.

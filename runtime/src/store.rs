@@ -13,6 +13,7 @@ pub mod operate;
 mod ownership;
 mod plugins;
 mod receipts;
+pub mod receivers;
 mod recoveries;
 mod rows;
 pub mod search;

@@ -24,6 +24,8 @@ use serde_json::Value;
 
 use crate::ground::Ground;
 
+pub use self::https::trusting;
+
 /// A runtime whose API and console are served.
 pub struct Served {
     pub ground: Ground,

@@ -198,6 +198,8 @@ const EVERY_TABLE: &[(&str, &str)] = &[
     ("endpoint.NAME.secrets", "[\"x\"]"),
     ("admin.tls.certificate", "\"x\""),
     ("admin.tls.key", "\"x\""),
+    ("notify.tls.certificate", "\"x\""),
+    ("notify.tls.key", "\"x\""),
     ("admin.oidc.issuer", "\"https://login.example\""),
     ("admin.oidc.client_id", "\"x\""),
     ("binding.sql.NAME.url", "\"x\""),

@@ -1,5 +1,6 @@
 //! Outside parties are told by HTTP until they answer: signed, on a schedule, once in the books however often the runtime dies.
 
+mod asked;
 mod behaved;
 mod crowd;
 mod killed;

@@ -92,7 +92,7 @@ const HOT: &[(&str, &str, &str, &str, &str)] = &[
     ),
 ];
 
-async fn explain(client: &Client, name: &str, sql: &str, types: &str, args: &str) -> Value {
+pub async fn explain(client: &Client, name: &str, sql: &str, types: &str, args: &str) -> Value {
     let types = if types.is_empty() { String::new() } else { format!("({types})") };
     let args = if args.is_empty() { String::new() } else { format!("({args})") };
     client

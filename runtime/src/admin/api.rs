@@ -8,11 +8,12 @@ use axum::http::HeaderValue;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::openapi::{Components, ContentBuilder, Info, License, OpenApi, OpenApiBuilder, Ref, ResponseBuilder};
+use utoipa::openapi::{Components, Info, License, OpenApi, OpenApiBuilder};
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt as _};
 use utoipa_axum::routes;
 
 use super::caller::Viewer;
+use super::problem::may_be_answered;
 use super::routes::{SCHEME, openapi};
 use super::state::State;
 use super::{
@@ -26,17 +27,7 @@ static DOCUMENT: LazyLock<String> =
 /// All of them, and their description, in which each may answer a problem.
 pub fn described() -> (Router<State>, OpenApi) {
     let (router, mut document) = router().split_for_parts();
-    let problem = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
-    let problem = ResponseBuilder::new()
-        .description("Why it was not done, and what to do")
-        .content("application/problem+json", problem)
-        .build();
-    for item in document.paths.paths.values_mut() {
-        let operations = [&mut item.get, &mut item.post, &mut item.put, &mut item.patch, &mut item.delete];
-        for operation in operations.into_iter().flatten() {
-            operation.responses.responses.insert("default".to_owned(), problem.clone().into());
-        }
-    }
+    may_be_answered(&mut document);
     (router, document)
 }
 

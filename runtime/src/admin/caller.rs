@@ -1,15 +1,15 @@
 //! Who calls, and the extractors by which a route says what role it needs.
 
 use axum::extract::FromRequestParts;
+use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue};
 
 use super::Auth;
 use super::cookie::Cookie;
 use super::problem::Problem;
 use super::state::State;
-use crate::access::{Hash, Role, hash_secret, hash_token};
+use crate::access::{Hash, Role, bearer, hash_secret, hash_token};
 
 /// Somebody who was let in.
 #[derive(Clone, Debug)]
@@ -42,7 +42,7 @@ pub async fn identify(state: &State, headers: &HeaderMap) -> Result<Caller, Prob
         return Ok(Caller { who: ANYBODY.to_owned(), role: Role::Admin, by: By::Nothing });
     }
     if let Some(value) = headers.get(AUTHORIZATION) {
-        let hash = bearer(value).and_then(hash_token).ok_or_else(Problem::nobody)?;
+        let hash = value.to_str().ok().and_then(bearer).and_then(hash_token).ok_or_else(Problem::nobody)?;
         let known = state.store.token_bearer(&hash).await?.ok_or_else(Problem::nobody)?;
         return Ok(Caller { who: known.who, role: known.role, by: By::Bearer });
     }
@@ -50,11 +50,6 @@ pub async fn identify(state: &State, headers: &HeaderMap) -> Result<Caller, Prob
     let hash = id.and_then(hash_secret).ok_or_else(Problem::nobody)?;
     let known = state.store.session_owner(&hash, state.config.session_idle_s).await?.ok_or_else(Problem::nobody)?;
     Ok(Caller { who: known.who, role: known.role, by: By::Session(hash) })
-}
-
-fn bearer(value: &HeaderValue) -> Option<&str> {
-    let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
 /// Refuses whoever has a lesser role.

@@ -17,7 +17,8 @@ use futures_util::FutureExt as _;
 use super::console::{self, Visit};
 use super::login;
 use super::problem::Problem;
-use super::state::{Peer, State};
+use super::state::State;
+use crate::serving::Peer;
 
 /// Bodies are ids and reasons; routes that take more say so.
 const BODY_BYTES_MAX: usize = 64 << 10;

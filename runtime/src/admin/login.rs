@@ -16,8 +16,9 @@ use super::guard::Access;
 use super::oidc::{Answer, Issuer};
 use super::page::Pages;
 use super::problem::Problem;
-use super::state::{Peer, State};
+use super::state::State;
 use crate::access::{Role, hash_secret, hash_token, new_secret};
+use crate::serving::Peer;
 use crate::store::access::{Known, NewSession};
 
 /// People log in at the issuer within this time.

@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{MatchedPath, Request};
-use axum::http::Method;
+use axum::http::header::ALLOW;
+use axum::http::{Method, Uri};
 use axum::middleware::{Next, from_fn};
 use utoipa::openapi::OpenApi;
 use utoipa::openapi::path::{Operation, PathItem};
 
 use super::guard::{Access, guard};
-use super::problem::{method_not_allowed, not_found};
+use super::problem::Problem;
 use super::state::State;
 use super::{api, assets, console, login};
 use crate::access::Role;
@@ -60,6 +61,16 @@ pub fn router(state: State) -> Router {
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(not_found)
         .with_state(state)
+}
+
+/// No route has this path.
+async fn not_found(uri: Uri) -> Problem {
+    Problem::not_found(format!("nothing is at {}", uri.path()), "see /v1/openapi.json for what is")
+}
+
+/// The path has no such method. What the router says of those that it has is kept.
+async fn method_not_allowed(method: Method, uri: Uri) -> Problem {
+    Problem::method(format!("{} takes no {method}", uri.path()), format!("see the header {ALLOW}, or /v1/openapi.json"))
 }
 
 fn of_document(document: &OpenApi) -> Vec<Route> {

@@ -1,7 +1,7 @@
 //! What all routes share.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::ops::{Deref, RangeInclusive};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -14,11 +14,11 @@ use super::events::Feed;
 use super::host::Site;
 use super::oidc::Issuer;
 use super::problem::Problem;
-use super::throttle::Throttle;
 use crate::broker::Stream;
 use crate::endpoints::Terms;
 use crate::rules::Rules;
 use crate::store::Store;
+use crate::throttle::Throttle;
 
 /// Requests that are carried out at a time; more are refused. Each needs the database, whose connection is one.
 const REQUESTS_MAX: usize = 64;
@@ -65,15 +65,6 @@ pub struct Parts {
     pub terms: Option<Terms>,
     /// Endpoints that stand in the configuration.
     pub endpoints: BTreeSet<String>,
-}
-
-/// Both ends of a connection.
-#[derive(Clone, Copy, Debug)]
-pub struct Peer {
-    /// Who calls.
-    pub remote: SocketAddr,
-    /// What they have called.
-    pub local: SocketAddr,
 }
 
 impl Deref for State {

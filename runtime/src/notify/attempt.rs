@@ -12,7 +12,7 @@ use super::Config;
 use super::roster::{Means, Party};
 use super::schedule::{Outcome, meaning};
 use super::shape::{Shaped, Shaper};
-use crate::message::encoded_key;
+use crate::message::{content_type, encoded_key};
 use crate::outside::{Answer, Outside, Post};
 use crate::rules::Rules;
 use crate::signature;
@@ -135,7 +135,10 @@ async fn tell_shaped(
         Ok(shaped) => shaped,
         Err(outcome) => return outcome,
     };
-    headers.entry(CONTENT_TYPE).or_insert_with(|| content_type(&job.notice, &body));
+    let content_type = content_type(&job.notice.headers, &body);
+    headers
+        .entry(CONTENT_TYPE)
+        .or_insert_with(|| HeaderValue::from_str(content_type).expect("it is visible ASCII, as it was looked at"));
     headers.extend(means.headers.clone());
     dress(&mut headers, job);
     seal(&mut headers, means, &job.notice.id.to_string(), &body);
@@ -192,19 +195,6 @@ fn seal(headers: &mut HeaderMap, means: &Means, id: &str, body: &Bytes) {
             headers.insert(HeaderName::from_static(name), value);
         }
     }
-}
-
-/// As the producer says, else by its look.
-fn content_type(notice: &Notice, body: &[u8]) -> HeaderValue {
-    let said = notice.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-type"));
-    if let Some(Ok(said)) = said.map(|(_, value)| HeaderValue::from_str(value)) {
-        return said;
-    }
-    HeaderValue::from_static(match serde_json::from_slice::<serde::de::IgnoredAny>(body) {
-        Ok(_) => "application/json",
-        Err(_) if std::str::from_utf8(body).is_ok() => "text/plain; charset=utf-8",
-        Err(_) => "application/octet-stream",
-    })
 }
 
 fn excerpt(answer: &Answer) -> String {

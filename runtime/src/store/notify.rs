@@ -299,6 +299,6 @@ fn notice(row: &Row) -> Result<Notice, Error> {
 }
 
 /// A JSON object of texts, as we have written it.
-fn texts(json: &str) -> Result<BTreeMap<String, String>, Error> {
+pub(super) fn texts(json: &str) -> Result<BTreeMap<String, String>, Error> {
     serde_json::from_str(json).map_err(|e| Error::Fatal(format!("an object of texts in the avouch schema: {e}")))
 }

@@ -2,7 +2,7 @@
 
 mod documents;
 mod notices;
-mod utc;
+pub(super) mod utc;
 
 use serde::de::DeserializeOwned;
 use uuid::Uuid;

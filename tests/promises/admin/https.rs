@@ -16,7 +16,7 @@ use crate::schema::File;
 use crate::secure::identities::Authority;
 
 /// A client that trusts this authority alone.
-fn trusting(authority: &Authority) -> Client {
+pub fn trusting(authority: &Authority) -> Client {
     let mut roots = RootCertStore::empty();
     roots
         .add(CertificateDer::from_pem_slice(authority.pem.as_bytes()).expect("it is PEM"))

@@ -11,7 +11,7 @@ use tokio::process::Command;
 use super::{LIMIT, Notified, Receiver, SECRET, id};
 
 /// What the reference library of Standard Webhooks says of each.
-async fn verified(asked: &[(&str, &Asked)]) -> Vec<String> {
+pub async fn verified(asked: &[(&str, &Asked)]) -> Vec<String> {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let python = root.join(".avouch/venv/bin/python");
     assert!(python.exists(), "no {}: run `.ci/setup test`", python.display());

@@ -1,4 +1,6 @@
-//! Connections: how many, how long they may take, and how they end.
+//! Connections of HTTP servers: how many, how long they may take, and how they end.
+
+mod tls;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,9 +21,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use super::dress;
-use super::routes;
-use super::state::{Peer, State};
+pub use self::tls::Tls;
 
 /// Connections at a time; more wait to be accepted. Each takes some tens of kilobytes.
 const CONNECTIONS_MAX: usize = 256;
@@ -36,22 +36,37 @@ const UNREAD_MS_MAX: u32 = 30_000;
 /// When no descriptor is left for another connection, some must end first.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// What is served, and where.
+pub struct Served {
+    /// The port; it does not block.
+    pub listener: std::net::TcpListener,
+    /// TLS, unless a proxy has it.
+    pub acceptor: Option<TlsAcceptor>,
+    /// What answers; requests bring their [`Peer`].
+    pub router: Router,
+    /// What the log says with the address.
+    pub said: &'static str,
+}
+
+/// Both ends of a connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer {
+    /// Who calls.
+    pub remote: SocketAddr,
+    /// What they have called.
+    pub local: SocketAddr,
+}
+
 /// Serves until `stop`, then gives the requests in flight at most `grace`.
-pub async fn run(
-    listener: std::net::TcpListener,
-    acceptor: Option<TlsAcceptor>,
-    state: State,
-    stop: CancellationToken,
-    grace: Duration,
-) {
+pub async fn run(served: Served, stop: CancellationToken, grace: Duration) {
+    let Served { listener, acceptor, router, said } = served;
     let listener = match TcpListener::from_std(listener) {
         Ok(listener) => listener,
-        Err(e) => return tracing::error!(error = %e, "the API and the console cannot be served: restart the runtime"),
+        Err(e) => return tracing::error!(error = %e, said, "a port cannot be served: restart the runtime"),
     };
     if let Ok(address) = listener.local_addr() {
-        tracing::info!(%address, "the API and the console are served");
+        tracing::info!(%address, "{said}");
     }
-    let router = dress::dressed(routes::router(state.clone()), state.clone());
     let (room, graceful) = (Arc::new(Semaphore::new(CONNECTIONS_MAX)), GracefulShutdown::new());
     loop {
         let (stream, remote, permit) = tokio::select! {
@@ -65,10 +80,8 @@ pub async fn run(
         });
     }
     drop(listener);
-    // Streams of events would never end by themselves.
-    state.stop.cancel();
     if tokio::time::timeout(grace, graceful.shutdown()).await.is_err() {
-        tracing::info!("requests to the API were left unanswered");
+        tracing::info!("requests over HTTP were left unanswered");
     }
 }
 
@@ -78,7 +91,7 @@ async fn accept(listener: &TcpListener, room: &Arc<Semaphore>) -> (TcpStream, So
         match listener.accept().await {
             Ok((stream, remote)) => return (stream, remote, permit),
             Err(e) => {
-                tracing::debug!(error = %e, "a connection to the API could not be accepted");
+                tracing::debug!(error = %e, "an HTTP connection could not be accepted");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
@@ -96,8 +109,8 @@ async fn serve(stream: TcpStream, remote: SocketAddr, tls: Option<TlsAcceptor>, 
         None => speak(stream, peer, router, watcher).await,
         Some(acceptor) => match tokio::time::timeout(HEAD_LIMIT, acceptor.accept(stream)).await {
             Ok(Ok(stream)) => speak(stream, peer, router, watcher).await,
-            Ok(Err(e)) => tracing::debug!(error = %e, %remote, "no TLS with a client of the API"),
-            Err(_) => tracing::debug!(%remote, "a client of the API took too long for TLS"),
+            Ok(Err(e)) => tracing::debug!(error = %e, %remote, "no TLS with an HTTP client"),
+            Err(_) => tracing::debug!(%remote, "an HTTP client took too long for TLS"),
         },
     }
 }
@@ -115,6 +128,6 @@ async fn speak(stream: impl AsyncRead + AsyncWrite + Unpin + 'static, peer: Peer
         .max_buf_size(HEAD_BYTES_MAX)
         .serve_connection(TokioIo::new(stream), service);
     if let Err(e) = watcher.watch(connection).await {
-        tracing::debug!(error = %e, remote = %peer.remote, "a connection to the API broke");
+        tracing::debug!(error = %e, remote = %peer.remote, "an HTTP connection broke");
     }
 }

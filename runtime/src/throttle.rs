@@ -1,4 +1,4 @@
-//! How often somebody may try to log in: tries leak away, from each address and from all together. Its memory is bounded.
+//! How often somebody may show what nobody knows: tries leak away, from each address and from all together. Its memory is bounded. Pure.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -28,13 +28,18 @@ struct Bucket {
 }
 
 impl Throttle {
-    /// Counts a try, or says in how long the next one may come.
-    pub fn take(&mut self, from: IpAddr, now: Instant) -> Result<(), Duration> {
+    /// Whether a try may come now, or in how long.
+    pub fn look(&mut self, from: IpAddr, now: Instant) -> Result<(), Duration> {
         self.all.leak(OF_ALL, now);
         let one = self.bucket(from, now);
         one.leak(OF_ONE, now);
         one.room(OF_ONE)?;
-        self.all.room(OF_ALL)?;
+        self.all.room(OF_ALL)
+    }
+
+    /// Counts a try, or says in how long the next one may come.
+    pub fn take(&mut self, from: IpAddr, now: Instant) -> Result<(), Duration> {
+        self.look(from, now)?;
         self.all.level += 1.0;
         self.bucket(from, now).level += 1.0;
         Ok(())

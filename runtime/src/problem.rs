@@ -1,11 +1,12 @@
-//! What is answered when something is not done: RFC 9457, with a remedy.
+//! What is answered over HTTP when something is not done: RFC 9457, with a remedy.
 
 use axum::Json;
-use axum::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+use utoipa::openapi::{ContentBuilder, OpenApi, Ref, ResponseBuilder};
 
 use crate::store::Error;
 
@@ -132,12 +133,17 @@ impl IntoResponse for Problem {
     }
 }
 
-/// No route has this path.
-pub async fn not_found(uri: axum::http::Uri) -> Problem {
-    Problem::not_found(format!("nothing is at {}", uri.path()), "see /v1/openapi.json for what is")
-}
-
-/// The path has no such method. What the router says of those that it has is kept.
-pub async fn method_not_allowed(method: axum::http::Method, uri: axum::http::Uri) -> Problem {
-    Problem::method(format!("{} takes no {method}", uri.path()), format!("see the header {ALLOW}, or /v1/openapi.json"))
+/// Lets each operation of a document answer one.
+pub fn may_be_answered(document: &mut OpenApi) {
+    let problem = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
+    let problem = ResponseBuilder::new()
+        .description("Why it was not done, and what to do")
+        .content("application/problem+json", problem)
+        .build();
+    for item in document.paths.paths.values_mut() {
+        let operations = [&mut item.get, &mut item.post, &mut item.put, &mut item.patch, &mut item.delete];
+        for operation in operations.into_iter().flatten() {
+            operation.responses.responses.insert("default".to_owned(), problem.clone().into());
+        }
+    }
 }
