@@ -8,11 +8,11 @@ with gone as materialized (
    limit $2)
   union all
   (select d.endpoint, d.message_id, 'it was not delivered within notify.keep_hours'
-   from avouch.notice n
-   join avouch.delivery d on d.message_id = n.message_id and d.state = 'waiting'
-   where n.message_id < (lpad(to_hex((extract(epoch from clock_timestamp() - $1::int * interval '1 hour') * 1000)::bigint), 12, '0')
-                         || '00000000000000000000')::uuid
-   order by n.message_id
+   from avouch.delivery d
+   where d.state = 'waiting'
+     and d.message_id < (select (lpad(to_hex((extract(epoch from clock_timestamp() - $1::int * interval '1 hour') * 1000)::bigint), 12, '0')
+                                 || '00000000000000000000')::uuid)
+   order by d.message_id
    limit $2)
 )
 update avouch.delivery d
