@@ -10,6 +10,7 @@ mod record;
 pub mod roster;
 pub mod schedule;
 mod slots;
+mod waiting;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
