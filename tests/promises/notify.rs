@@ -3,6 +3,7 @@
 mod behaved;
 mod crowd;
 mod killed;
+mod operated;
 mod ordered;
 mod scheduled;
 
