@@ -143,7 +143,11 @@ async fn expect(route: &Route, who: &str, request: RequestBuilder, status: u16) 
 /// A request that would do something if it were let in.
 fn request(served: &Served, route: &Route) -> RequestBuilder {
     let path = route.path.replace("{name}", VICTIM).replace("{id}", "01890a5d-ac96-774b-bcce-b302099a8057");
-    let path = path.replace("{consumer}", VICTIM).replace("{key}", "k").replace("{digest}", &"0".repeat(64));
+    let path = path
+        .replace("{consumer}", VICTIM)
+        .replace("{key}", "k")
+        .replace("{endpoint}", VICTIM)
+        .replace("{digest}", &"0".repeat(64));
     assert!(!path.contains('{'), "{path}: say here what stands in it");
     let request = served.ask(route.method.clone(), &path);
     match route.method {
