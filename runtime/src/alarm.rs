@@ -195,11 +195,12 @@ impl Kind {
                 None => "end it: the cause says how".to_owned(),
             },
             Self::GivenUp => format!(
-                "{avouch} endpoint resend {subject} --since TIME, once it answers; all: {avouch} endpoint deliveries {subject} --state given_up"
+                "{avouch} endpoint ping {subject}, and once it answers {avouch} endpoint resend {subject} --since 1d; \
+                 all: {avouch} endpoint deliveries {subject} --state given_up"
             ),
             Self::EndpointDisabled => {
                 format!(
-                    "mend the cause, or ask its owner; then {avouch} endpoint enable {subject}, or endpoint remove {subject}"
+                    "mend the cause, or ask its owner; then {avouch} endpoint enable {subject}, or {avouch} endpoint remove {subject}"
                 )
             }
             Self::Test => "none is needed".to_owned(),

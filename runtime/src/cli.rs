@@ -19,6 +19,7 @@ mod redo;
 mod tx;
 
 mod consumers;
+mod endpoints;
 mod holds;
 mod inbox;
 
@@ -161,6 +162,9 @@ enum Command {
     /// Show consumers, pause or remove one
     #[command(subcommand, visible_alias = "consumer")]
     Consumers(consumers::Command),
+    /// Outside parties that are told by HTTP: make them, look what they were told, tell them again
+    #[command(subcommand, visible_alias = "endpoints")]
+    Endpoint(endpoints::Command),
     /// Show what consumers have recorded, and decide what is parked
     #[command(subcommand)]
     Inbox(inbox::Command),
@@ -243,6 +247,9 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Replay(what) => redo::replay(&common.operator()?, what).await,
         Command::Tx(command) => tx::run(&common.operator()?, command).await,
         Command::Consumers(command) => consumers::run(&common.load()?, &common.operator()?, command).await,
+        Command::Endpoint(command) => {
+            endpoints::run(&common.load()?, &common.source, &common.operator()?, command).await
+        }
         Command::Inbox(command) => inbox::run(&common.operator()?, command).await,
     }
 }

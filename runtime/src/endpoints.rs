@@ -1,4 +1,4 @@
-//! What can be said of an endpoint, in a section or over the API, and what cannot be. Pure, but for what a URL is.
+//! What can be said of an endpoint, in a section, over the API or by a command, and what cannot be. Pure, but for what a URL is.
 
 use std::collections::BTreeMap;
 
@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 use crate::address::Allowed;
 use crate::consumers::{is_pattern, overlap};
 use crate::outside;
+use crate::signature::{Key, NoKey, Sort};
 
 /// After a first try at once: a minute, 5, 10, 30 minutes, 1, 2, 5, 10 hours. Nine tries in nineteen hours.
 pub fn schedule_s() -> Vec<u32> {
@@ -29,6 +30,11 @@ pub fn timeout_ms() -> u32 {
 pub fn in_flight_max() -> u16 {
     8
 }
+
+/// How long secrets that are replaced sign too, in hours, if it is not said: receivers change over within a day.
+pub const OVERLAP_HOURS: u32 = 24;
+/// The longest: a month.
+pub const OVERLAP_HOURS_MAX: u32 = 720;
 
 /// How an endpoint is told: what its section or the API says, as the database keeps it.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq, ToSchema)]
@@ -116,7 +122,66 @@ pub struct Described {
     pub settings: Settings,
 }
 
+/// What an endpoint is and how it is told, as somebody wishes it.
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
+#[schema(as = EndpointDescription)]
+#[serde(deny_unknown_fields)]
+pub struct Description {
+    /// `https://host/path`.
+    pub url: String,
+    /// What it is told, as in subjects; within `notify.topics`.
+    pub topics: Vec<String>,
+    /// Headers that messages must have, with these values.
+    #[serde(default)]
+    pub filter: BTreeMap<String, String>,
+    /// A label.
+    #[serde(default)]
+    pub tenant: String,
+    /// Whether messages of one key are told one after the other.
+    #[serde(default)]
+    pub ordered: bool,
+    /// When and how it is told.
+    #[serde(default)]
+    pub settings: Settings,
+    /// Headers that are sent along. They are not shown again; when it is changed without them, they stay.
+    pub headers: Option<BTreeMap<String, String>>,
+}
+
+/// Names and values of headers that are sent along; none: those that are stay.
+pub type Along = Option<BTreeMap<String, String>>;
+
+/// What signs for an endpoint, and what its receiver verifies with.
+pub struct Signing {
+    /// `whsec_…` or `whsk_…`: it is kept, and told to nobody.
+    pub secret: String,
+    /// `whsec_…`, or the public `whpk_…`.
+    pub verifies: String,
+}
+
+impl Signing {
+    /// With the secret that was given, or with a new one of this sort.
+    pub fn of(given: Option<String>, sort: Sort) -> Result<Self, NoKey> {
+        let secret = match given {
+            Some(secret) => secret,
+            None => Key::make(sort)?,
+        };
+        let verifies = Key::parse(&secret)?.public().unwrap_or_else(|| secret.clone());
+        Ok(Self { secret, verifies })
+    }
+}
+
 impl Terms {
+    /// The endpoint that somebody wishes, with the headers that are sent along, or all that is wrong with it.
+    pub fn described(&self, name: &str, wanted: Description) -> Result<(Described, Along), String> {
+        let Description { url, topics, filter, tenant, ordered, settings, headers } = wanted;
+        let described = Described { name: name.to_owned(), tenant, url, topics, filter, is_ordered: ordered, settings };
+        let mut faults = self.faults(&described);
+        for (name, value) in headers.iter().flatten() {
+            faults.extend(check_header(name, value).err().map(|why| format!("headers: {why}")));
+        }
+        if faults.is_empty() { Ok((described, headers)) } else { Err(faults.join("; ")) }
+    }
+
     /// What is wrong with an endpoint, each with what to write instead.
     pub fn faults(&self, endpoint: &Described) -> Vec<String> {
         let Described { name, tenant, url, topics, filter, .. } = endpoint;
@@ -173,6 +238,31 @@ fn is_name(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn receiver_gets_what_it_can_verify_with_and_no_more() {
+        let shared = Signing::of(None, Sort::Shared).expect("is made");
+        assert!(shared.secret.starts_with("whsec_") && shared.secret == shared.verifies);
+        let pair = Signing::of(None, Sort::Pair).expect("is made");
+        assert!(pair.secret.starts_with("whsk_") && pair.verifies.starts_with("whpk_"));
+        let given = Signing::of(Some(pair.secret.clone()), Sort::Shared).expect("is one");
+        assert_eq!((given.secret, given.verifies), (pair.secret, pair.verifies), "what is given is what it is");
+        assert!(Signing::of(Some("hunter2".into()), Sort::Shared).is_err());
+    }
+
+    #[test]
+    fn headers_that_are_ours_are_refused_with_the_endpoint() {
+        let terms = Terms { topics: vec![">".into()], ..Terms::default() };
+        let of = |header: &str| Description {
+            url: "https://merchant.example/".into(),
+            topics: vec!["payments.>".into()],
+            headers: Some(BTreeMap::from([(header.to_owned(), "x".to_owned())])),
+            ..Description::default()
+        };
+        assert!(terms.described("a", of("authorization")).is_ok());
+        let refused = terms.described("a", of("Webhook-Id")).map(drop).expect_err("is ours");
+        assert!(refused.contains("headers: header Webhook-Id"), "{refused}");
+    }
 
     #[test]
     fn each_fault_of_an_endpoint_is_told_with_its_place() {

@@ -11,6 +11,7 @@ pub mod roster;
 pub mod schedule;
 mod shape;
 mod slots;
+mod waiting;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

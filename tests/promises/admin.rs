@@ -8,6 +8,7 @@ mod known;
 mod large;
 mod limits;
 mod pages;
+mod parties;
 mod sessions;
 mod tokens;
 mod views;

@@ -6,17 +6,26 @@ use avouch_tests::wait::{secs, until};
 use uuid::Uuid;
 
 use crate::admin::Served;
+use crate::notify::Receiver;
+
+const NOTIFY: &str =
+    "[notify]\ntopics = [\"payments.>\"]\nallow = [\"127.0.0.0/8\"]\nallow_http = true\nevery_ms = 20\n";
 
 /// A console with something in each of its corners.
 struct Desk {
     served: Served,
     message: Uuid,
     transaction: Uuid,
+    /// Was not told of `told`: its answer is markup.
+    receiver: Receiver,
+    told: Uuid,
 }
 
 impl Desk {
     async fn new() -> Self {
-        let served = Served::with("[consumer.billing]\ntopics = [\"orders\"]").await;
+        let receiver = Receiver::new(500).await;
+        let merchant = receiver.section("merchant", "tenant = \"shop\"\nschedule_s = []\n");
+        let served = Served::with(&format!("[consumer.billing]\ntopics = [\"orders\"]\n{NOTIFY}{merchant}")).await;
         served.sql("select avouch.pause('topic', 'held', 'while the shop moves')").await;
         served.ground.insert("held", 3, 0, 3).await;
         served
@@ -33,7 +42,11 @@ impl Desk {
         let one = async |sql: &str| served.ground.client.query_one(sql, &[]).await.expect("it is there").get(0);
         let message = one("select id from avouch.outbox where topic = 'orders' and payload = '2:5'").await;
         let transaction = one("select id from avouch.tx").await;
-        Self { served, message, transaction }
+        served.ground.insert("payments.settled", 1, 0, 1).await;
+        let sql = "select message_id from avouch.delivery where state = 'given_up'";
+        let given_up = async || Some(served.ground.client.query_opt(sql, &[]).await.expect("is valid")?.get(0));
+        let told = until("an endpoint gives up", secs(30), given_up).await;
+        Self { served, message, transaction, receiver, told }
     }
 
     /// A page of somebody with this role, who has just logged in by the form.
@@ -64,6 +77,11 @@ impl Desk {
             ("resend", "/dead/resend?consumer=-&topic=held&failure=no%20customer%20%3F".into()),
             ("consumers", "/consumers".into()),
             ("consumer", "/consumers/billing".into()),
+            ("endpoints", "/endpoints".into()),
+            ("endpoint", "/endpoints/merchant?state=given_up".into()),
+            ("delivery", format!("/endpoints/merchant/deliveries/{}", self.told)),
+            ("tell-again", "/endpoints/merchant/resend?since=2h".into()),
+            ("message-told", format!("/messages/{}", self.told)),
             ("plugins", "/plugins".into()),
             ("plugin", "/plugins/pay".into()),
             ("instances", "/instances".into()),
@@ -178,6 +196,62 @@ async fn hostile_texts_are_shown_as_texts() {
     }
     for path in ["/messages?topic=hostile", "/dead"] {
         page.goto(&desk.at(path)).await;
+        page.assert_quiet().await;
+        page.assert_fits().await;
+    }
+}
+
+#[tokio::test]
+async fn what_an_endpoint_was_not_told_is_found_looked_at_and_told_again() {
+    let desk = Desk::new().await;
+    let page = desk.page("operate", View::default()).await;
+    page.wait_for_text("Endpoint merchant was not told of 1 messages lately.").await;
+    page.click(".troubles a[href^='/endpoints/merchant']").await;
+    page.wait_for_url("state=given_up").await;
+    page.click("tbody th a").await;
+    page.wait_for_text("said <b>so</b>").await;
+    let tries = page.text("section[aria-labelledby=attempts]").await;
+    assert!(tries.contains("500") && tries.contains("it answers 500"), "{tries}");
+    desk.receiver.answers(204);
+    page.click("details.deed summary").await;
+    page.fill("details[open] input[name=why]", "they are back").await;
+    page.click("details[open] form button").await;
+    // The page renews itself.
+    page.wait_for_text("204").await;
+    assert!(page.text("dl.facts").await.contains("delivered"));
+    assert_eq!(desk.receiver.ids(), [desk.told, desk.told]);
+    page.goto(&desk.at(&format!("/messages/{}", desk.told))).await;
+    let told = page.text("section[aria-labelledby=told-to]").await;
+    assert!(told.contains("merchant") && told.contains("delivered"), "{told}");
+    page.assert_quiet().await;
+}
+
+#[tokio::test]
+async fn hostile_texts_of_endpoints_are_shown_as_texts() {
+    let desk = Desk::new().await;
+    let page = desk.page("admin", View::default()).await;
+    let client = &desk.served.ground.client;
+    for text in corpus().into_iter().filter(|text| text.harm != Harm::Text || text.text.len() < 100_000) {
+        // As a producer, an administrator and a receiver may have written it; the runtime keeps no more of an answer than this.
+        let told: [&(dyn tokio_postgres::types::ToSql + Sync); 1] = [&text.text];
+        for sql in [
+            "update avouch.notice set topic = left($1, 200), key = left($1, 200)",
+            "update avouch.attempt set reason = left($1, 1000), excerpt = left($1, 500)",
+            "update avouch.delivery set reason = left($1, 1000)",
+            "update avouch.endpoint set tenant = left(regexp_replace($1, '[^ -~]', '', 'g'), 100), reason = left($1, 500), state = 'disabled'",
+        ] {
+            client.execute(sql, &told).await.unwrap_or_else(|e| panic!("{}: {e:?}", text.name));
+        }
+        for path in
+            [format!("/endpoints/merchant/deliveries/{}", desk.told), "/endpoints/merchant?state=given_up".to_owned()]
+        {
+            page.goto(&desk.at(&path)).await;
+            assert_inert(&page, std::slice::from_ref(&text)).await;
+            page.assert_fits().await;
+        }
+    }
+    for path in ["/".to_owned(), "/endpoints".to_owned(), format!("/messages/{}", desk.told)] {
+        page.goto(&desk.at(&path)).await;
         page.assert_quiet().await;
         page.assert_fits().await;
     }

@@ -1,6 +1,7 @@
 //! What is counted is documented, true, and told once; rules and dashboards ask for nothing else.
 
 mod asked;
+mod told;
 mod waiting;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,6 +18,7 @@ use crate::control::Desk;
 use crate::docs::{read, section, table};
 use crate::hostile::guest::Guest;
 use crate::hostile::running::{committed, deploy, prepare};
+use crate::notify::Receiver;
 use crate::schema::File;
 
 /// A metric as its page has it.
@@ -42,6 +44,8 @@ const TOO_LARGE: &str = "insert into avouch.outbox (topic, payload) values ('ord
 const CONSUMERS: &str = "[consumer.billing]\ntopics = [\"orders.created\"]\ndeadline_ms = 2000\n[consumer.shop]\n\
                          [receipts]\nevery_ms = 100\ngrace_ms = 1000\n[recovery]\nevery_ms = 50\n[upkeep]\nevery_ms = 50\n\
                          [checkback]\npoll_max_ms = 50\n[[alarm]]\ncommand = [\"false\"]\n[trace]\nendpoint = \"http://127.0.0.1:9\"\nroot = true\n[relay]\nsafety_poll_ms = 100\n";
+const NOTIFY: &str =
+    "[notify]\ntopics = [\"payments.>\"]\nallow = [\"127.0.0.0/8\"]\nallow_http = true\nevery_ms = 20\n";
 const ORDERS: i32 = 40;
 
 /// A database, a broker and a runtime in which a little of everything has happened.
@@ -49,21 +53,24 @@ struct Busy {
     desk: Desk,
     port: u16,
     _avouch: avouch_tests::process::Avouch,
+    _merchant: Receiver,
 }
 
 impl Busy {
     async fn new() -> Busy {
         let (desk, port) = (Desk::new().await, metrics::free_port());
-        let settings = format!("{CONSUMERS}{}", metrics::config(port));
+        let merchant = Receiver::new(200).await;
+        let settings = format!("{CONSUMERS}{NOTIFY}{}{}", merchant.section("merchant", ""), metrics::config(port));
         let file = File::new("avouch.toml", &desk.ground.config(&settings));
         deploy(&file, Guest::good().named("good")).await.succeeds();
         let avouch = desk.runtime(&settings).await;
-        let busy = Busy { desk, port, _avouch: avouch };
+        let busy = Busy { desk, port, _avouch: avouch, _merchant: merchant };
         busy.consume().await;
         busy.lose().await;
         busy.ask().await;
         committed(&busy.desk.ground, prepare(&busy.desk.ground, "good").await).await;
         busy.desk.ground.client.batch_execute(TOO_LARGE).await.expect("the outbox takes it");
+        busy.desk.ground.insert("payments.settled", 1, 0, 1).await;
         busy
     }
 
@@ -145,7 +152,9 @@ async fn what_is_counted_has_happened() {
     let dead = |m: &Exported| m.sum("avouch_messages", &[("state", "dead"), ("topic", "orders.large")]);
     let told = busy
         .until("the dead one is told, and nothing is left to do", |m| {
-            dead(m) == 1.0 && m.sum("avouch_sleep_answers_total", &[("answer", "granted")]) >= 1.0
+            dead(m) == 1.0
+                && m.sum("avouch_sleep_answers_total", &[("answer", "granted")]) >= 1.0
+                && m.sum("avouch_notify_attempts_total", &[]) >= 1.0
         })
         .await;
     let orders = f64::from(ORDERS) + 1.0;
@@ -178,6 +187,9 @@ async fn what_is_counted_has_happened() {
     }
     assert!(told.total("avouch_mark_rows", &[]) >= orders && told.total("avouch_read_rows", &[]) >= orders);
     assert!(told.sum("avouch_doorbell_rings_total", &[("what", "rows")]) >= 1.0);
+    is("avouch_notify_attempts_total", &[("endpoint", "merchant"), ("outcome", "delivered")], 1.0);
+    is("avouch_notify_attempts_total", &[], 1.0);
+    is("avouch_notify_attempt_seconds", &[("endpoint", "merchant")], 1.0);
     let open = told.sum("avouch_database_connections", &[]);
     let made = told.sum("avouch_database_connections_made_total", &[]);
     assert_eq!(open, made - told.sum("avouch_database_connections_lost_total", &[]));

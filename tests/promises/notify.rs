@@ -4,6 +4,7 @@ mod asked;
 mod behaved;
 mod crowd;
 mod killed;
+mod operated;
 mod ordered;
 mod scheduled;
 mod shaped;

@@ -8,6 +8,8 @@ mod charts;
 mod consumers;
 mod dead;
 mod deeds;
+mod deliveries;
+mod endpoints;
 mod entry;
 mod figures;
 mod flow;
@@ -20,6 +22,7 @@ mod message;
 mod messages;
 mod notice;
 mod overview;
+mod parties;
 mod payload;
 mod plugins;
 mod replay;
@@ -66,6 +69,10 @@ fn looks() -> Pages {
         .get("/consumers", view, looks::consumers)
         .get("/consumers/{name}", view, looks::consumer)
         .get("/consumers/{name}/replay", operate, bulk::ask_replay)
+        .get("/endpoints", view, looks::endpoints)
+        .get("/endpoints/{name}", view, looks::endpoint)
+        .get("/endpoints/{name}/deliveries/{id}", view, looks::delivery)
+        .get("/endpoints/{name}/resend", operate, parties::ask_resend)
         .get("/plugins", view, looks::plugins)
         .get("/plugins/{name}", view, looks::plugin)
         .get("/instances", view, looks::instances)
@@ -91,6 +98,14 @@ fn acts() -> Pages {
         .post("/consumers/{name}/replay", operate, bulk::replay)
         .post("/consumers/{name}/records", operate, acts::decide_record)
         .post("/consumers/{name}/remove", admin, acts::remove_consumer)
+        .post("/endpoints", admin, parties::create)
+        .post("/endpoints/{name}/ping", operate, parties::ping)
+        .post("/endpoints/{name}/enable", operate, parties::enable)
+        .post("/endpoints/{name}/disable", operate, parties::disable)
+        .post("/endpoints/{name}/resend", operate, parties::resend)
+        .post("/endpoints/{name}/deliveries/{id}/resend", operate, parties::resend_one)
+        .post("/endpoints/{name}/secret", admin, parties::rotate)
+        .post("/endpoints/{name}/remove", admin, parties::remove)
         .post("/pause", operate, acts::pause)
         .post("/resume", operate, acts::resume)
         .post("/plugins", admin, upload)

@@ -15,6 +15,7 @@ use super::problem::Problem;
 use super::state::State;
 use super::transactions::rows_of;
 use crate::store::endpoints::Look;
+use crate::store::operate::By;
 use crate::store::views::{Attempt, Delivery};
 
 /// Which deliveries, and from where on.
@@ -31,7 +32,7 @@ pub struct Asked {
 }
 
 /// Messages that are told once more.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NotifyAgain {
     /// These.
@@ -40,6 +41,11 @@ pub struct NotifyAgain {
     /// Or all that were given up since then, RFC 3339.
     #[serde(default, with = "time::serde::rfc3339::option")]
     pub given_up_since: Option<OffsetDateTime>,
+    /// Only say how many were given up since then.
+    #[serde(default)]
+    pub dry_run: bool,
+    /// The number that the dry run said: with another one nothing is done.
+    pub confirm: Option<i64>,
     /// Why, for the audit.
     pub reason: Option<String>,
 }
@@ -49,16 +55,17 @@ pub struct NotifyAgain {
 pub struct NotifiedAgain {
     /// So many.
     pub count: i64,
-    /// There may be more of them: repeat it.
+    /// There are more of them than one request takes: repeat it.
     pub more: bool,
 }
 
 /// Of one request.
 const IDS_MAX: usize = 1_000;
 /// Of one request, of what was given up.
-const AGAIN_MAX: i32 = 1_000;
+const AGAIN_MAX: i64 = 1_000;
 /// Tries that are shown.
 const ATTEMPTS_MAX: i64 = 500;
+
 /// What it is told, was told, and was not.
 #[utoipa::path(get, path = "/v1/endpoints/{endpoint}/deliveries", tag = "endpoints", security(("token" = ["view"])),
     params(("endpoint" = String, Path), Asked), responses((status = 200, body = [Delivery])))]
@@ -92,11 +99,8 @@ pub async fn resend_deliveries(
     known_endpoint(&state, &name).await?;
     let by = by(&caller, again.reason.as_deref());
     match (again.ids.as_slice(), again.given_up_since) {
-        ([], Some(since)) => {
-            let count = state.store.notify_given_up_again(by, &name, since, AGAIN_MAX).await?;
-            Ok(Json(NotifiedAgain { count, more: count >= AGAIN_MAX.into() }))
-        }
-        (ids @ [_, ..], None) if ids.len() <= IDS_MAX => {
+        ([], Some(since)) => given_up_again(&state, by, &name, since, &again).await.map(Json),
+        (ids @ [_, ..], None) if ids.len() <= IDS_MAX && !again.dry_run => {
             let told = state.store.notify_again(by, &name, ids).await?;
             Ok(Json(NotifiedAgain { count: i64::try_from(told.len()).unwrap_or(i64::MAX), more: false }))
         }
@@ -104,6 +108,28 @@ pub async fn resend_deliveries(
             Err(Problem::refused("which messages is not clear", format!("give 1 to {IDS_MAX} ids, or given_up_since")))
         }
     }
+}
+
+/// No more than were counted: one that is given up again meanwhile is not told a third time.
+async fn given_up_again(
+    state: &State,
+    by: By<'_>,
+    name: &str,
+    since: OffsetDateTime,
+    again: &NotifyAgain,
+) -> Result<NotifiedAgain, Problem> {
+    let found = state.store.given_up_since(name, since, AGAIN_MAX + 1).await?;
+    let (count, more) = (found.min(AGAIN_MAX), found > AGAIN_MAX);
+    if again.dry_run {
+        return Ok(NotifiedAgain { count, more });
+    }
+    if let Some(number) = again.confirm.filter(|number| *number != count) {
+        let detail = format!("{count} were given up since then, and {number} were confirmed");
+        return Err(Problem::conflict(detail, "look at them again, then confirm that number"));
+    }
+    let rows_max = i32::try_from(count).expect("it is at most AGAIN_MAX");
+    let count = state.store.notify_given_up_again(by, name, since, rows_max).await?;
+    Ok(NotifiedAgain { count, more })
 }
 
 /// Whom a message is told, and how far that is.

@@ -1,7 +1,5 @@
 //! Outside parties over the API: who they are, what they are told and were not, and telling them again.
 
-use std::collections::BTreeMap;
-
 use axum::Json;
 use axum::extract;
 use axum::http::StatusCode;
@@ -17,8 +15,8 @@ use super::problem::Problem;
 use super::state::State;
 use super::tokens::Reason;
 use crate::access::{hash_token, new_token};
-use crate::endpoints::{Described, Settings, Terms, check_header};
-use crate::signature::{Key, Sort};
+use crate::endpoints::{Along, Described, Description, OVERLAP_HOURS, OVERLAP_HOURS_MAX, Signing, Terms};
+use crate::signature::Sort;
 use crate::store::operate::By;
 use crate::store::views::Endpoint;
 
@@ -29,7 +27,7 @@ pub struct NewEndpoint {
     /// Its name: 1 to 64 letters, digits, `-` and `_`.
     pub name: String,
     /// What it is and how it is told.
-    pub endpoint: EndpointDescription,
+    pub endpoint: Description,
     /// What signs: `whsec_…` or `whsk_…`. Without it, one is made.
     pub secret: Option<String>,
     /// Which sort is made: `v1`, which both sides know, or `v1a`, whose public key the receiver gets.
@@ -37,30 +35,6 @@ pub struct NewEndpoint {
     pub signature: SignatureSort,
     /// Why, for the audit.
     pub reason: Option<String>,
-}
-
-/// What an endpoint is and how it is told.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct EndpointDescription {
-    /// `https://host/path`.
-    pub url: String,
-    /// What it is told, as in subjects; within `notify.topics`.
-    pub topics: Vec<String>,
-    /// Headers that messages must have, with these values.
-    #[serde(default)]
-    pub filter: BTreeMap<String, String>,
-    /// A label.
-    #[serde(default)]
-    pub tenant: String,
-    /// Whether messages of one key are told one after the other.
-    #[serde(default)]
-    pub ordered: bool,
-    /// When and how it is told.
-    #[serde(default)]
-    pub settings: Settings,
-    /// Headers that are sent along. They are not shown again; when it is changed without them, they stay.
-    pub headers: Option<BTreeMap<String, String>>,
 }
 
 /// How messages are signed.
@@ -124,8 +98,6 @@ pub struct Pinged {
     pub message_id: Uuid,
 }
 
-const OVERLAP_HOURS: u32 = 24;
-const OVERLAP_HOURS_MAX: u32 = 720;
 const TOKEN_DAYS: u16 = 365;
 const TOKEN_DAYS_MAX: u16 = 3_650;
 
@@ -158,7 +130,7 @@ pub async fn create_endpoint(
     Body(wanted): Body<NewEndpoint>,
 ) -> Result<(StatusCode, Json<EndpointSecret>), Problem> {
     let (described, headers) = described(terms(&state)?, &wanted.name, wanted.endpoint)?;
-    let (secret, verifies) = secret(wanted.secret, wanted.signature)?;
+    let Signing { secret, verifies } = signing(wanted.secret, wanted.signature)?;
     let by = by(&caller, wanted.reason.as_deref());
     let headers: Vec<_> = headers.unwrap_or_default().into_iter().collect();
     if !state.store.create_endpoint(by, &described, &secret, &headers).await? {
@@ -170,13 +142,13 @@ pub async fn create_endpoint(
 
 /// Describes an endpoint anew that was made over the API.
 #[utoipa::path(put, path = "/v1/endpoints/{endpoint}", tag = "endpoints", security(("token" = ["admin"])),
-    params(("endpoint" = String, Path)), request_body = EndpointDescription, responses((status = 200, body = Endpoint)))]
+    params(("endpoint" = String, Path)), request_body = Description, responses((status = 200, body = Endpoint)))]
 pub async fn change_endpoint(
     Administrator(caller): Administrator,
     extract::State(state): extract::State<State>,
     Path(name): Path<String>,
     Why(why): Why,
-    Body(description): Body<EndpointDescription>,
+    Body(description): Body<Description>,
 ) -> Result<Json<Endpoint>, Problem> {
     let (described, headers) = described(terms(&state)?, &name, description)?;
     of_api(&state, &name).await?;
@@ -201,7 +173,7 @@ pub async fn rotate_secret(
         return Err(Problem::refused("overlap_hours is too long", format!("write 0 to {OVERLAP_HOURS_MAX}")));
     }
     of_api(&state, &name).await?;
-    let (secret, verifies) = secret(rotation.secret, rotation.signature)?;
+    let Signing { secret, verifies } = signing(rotation.secret, rotation.signature)?;
     let overlap_s = i32::try_from(hours * 3_600).unwrap_or(i32::MAX);
     if !state.store.rotate_secret(by(&caller, rotation.reason.as_deref()), &name, &secret, overlap_s).await? {
         return Err(changed_meanwhile());
@@ -339,34 +311,15 @@ fn terms(state: &State) -> Result<&Terms, Problem> {
     state.running()?.terms.as_ref().ok_or_else(off)
 }
 
-fn described(
-    terms: &Terms,
-    name: &str,
-    wanted: EndpointDescription,
-) -> Result<(Described, Option<BTreeMap<String, String>>), Problem> {
-    let EndpointDescription { url, topics, filter, tenant, ordered, settings, headers } = wanted;
-    let described = Described { name: name.to_owned(), tenant, url, topics, filter, is_ordered: ordered, settings };
-    let mut faults = terms.faults(&described);
-    for (name, value) in headers.iter().flatten() {
-        faults.extend(check_header(name, value).err().map(|why| format!("headers: {why}")));
-    }
-    match faults.is_empty() {
-        true => Ok((described, headers)),
-        false => Err(Problem::refused(faults.join("; "), "correct these")),
-    }
+fn described(terms: &Terms, name: &str, wanted: Description) -> Result<(Described, Along), Problem> {
+    terms.described(name, wanted).map_err(|faults| Problem::refused(faults, "correct these"))
 }
 
 /// What signs, and what the receiver verifies with.
-fn secret(given: Option<String>, signature: SignatureSort) -> Result<(String, String), Problem> {
+fn signing(given: Option<String>, signature: SignatureSort) -> Result<Signing, Problem> {
     let sort = match signature {
         SignatureSort::V1 => Sort::Shared,
         SignatureSort::V1a => Sort::Pair,
     };
-    let refused = |e: crate::signature::NoKey| Problem::refused(e.to_string(), "leave it out, and one is made");
-    let secret = match given {
-        Some(secret) => secret,
-        None => Key::make(sort).map_err(refused)?,
-    };
-    let verifies = Key::parse(&secret).map_err(refused)?.public().unwrap_or_else(|| secret.clone());
-    Ok((secret, verifies))
+    Signing::of(given, sort).map_err(|e| Problem::refused(e.to_string(), "leave it out, and one is made"))
 }

@@ -59,7 +59,7 @@ pub struct Outcome<'a> {
     pub count: usize,
     /// With how many it was done.
     pub done: usize,
-    /// The others.
+    /// The others, if they are known by name.
     pub not_done: Vec<Uuid>,
 }
 
@@ -105,6 +105,29 @@ pub async fn each<'a>(
     bar.finish_and_clear();
     let not_done: Vec<Uuid> = ids.iter().filter(|id| !done.contains(*id)).copied().collect();
     Ok(Outcome { action, dry_run: false, count: ids.len(), done: done.len(), not_done })
+}
+
+/// The same where they are only counted: a batch says with how many it was done. It ends when so many are done or none is left, also if
+/// what was done comes back meanwhile.
+pub async fn counted<'a>(
+    action: &'a str,
+    count: usize,
+    act: impl AsyncFn(usize) -> Result<usize, Error>,
+) -> anyhow::Result<Outcome<'a>> {
+    let bar = bar(count);
+    let mut done = 0;
+    while done < count {
+        let step = act(BATCH.min(count - done))
+            .await
+            .with_context(|| format!("{action}: {done} of {count} are done, and the others are not: repeat it"))?;
+        if step == 0 {
+            break;
+        }
+        done += step;
+        bar.inc(step as u64);
+    }
+    bar.finish_and_clear();
+    Ok(Outcome { action, dry_run: false, count, done, not_done: Vec::new() })
 }
 
 /// The end of what was not allowed.

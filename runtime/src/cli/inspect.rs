@@ -7,7 +7,7 @@ use super::tell::escape;
 use super::times::{shown, span};
 use crate::alarm;
 use crate::config::Config;
-use crate::store::views::{Hold, Instance, Lost, Status};
+use crate::store::views::{Hold, Instance, Lost, Status, TroubledEndpoint};
 
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
@@ -81,6 +81,7 @@ fn readable(s: &Status) -> String {
     }
     lines.extend(s.losses.iter().map(lost));
     lines.extend(s.holds.iter().map(held));
+    lines.extend(s.endpoints.iter().map(troubled));
     lines.join("\n") + "\n"
 }
 
@@ -114,6 +115,21 @@ fn held(h: &Hold) -> String {
     format!("held         {} {} ({how}){why}", escape(&h.kind), escape(&h.name))
 }
 
+fn troubled(e: &TroubledEndpoint) -> String {
+    let mut parts = Vec::new();
+    if e.state == "disabled" {
+        parts.push(format!("disabled: {}", escape(e.reason.as_deref().unwrap_or_default())));
+    }
+    parts.extend(e.failing_since.map(|at| format!("failing since {}", shown(at))));
+    if e.given_up > 0 {
+        parts.push(format!(
+            "{} given up lately",
+            if e.given_up > 1_000 { "more than 1000".into() } else { e.given_up.to_string() }
+        ));
+    }
+    format!("endpoint     {}: {}", escape(&e.name), parts.join("; "))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -122,10 +138,12 @@ mod tests {
     fn capped_counts_say_so() {
         let status: Status = serde_json::from_value(serde_json::json!({
             "ready": 10001, "delayed": 0, "prepared": 0, "waiting": 0, "dead": 3, "in_doubt": 0, "oldest_unsent_s": null, "shards": 1,
-            "shards_without_owner": 0, "instances": [], "losses": [], "holds": []
+            "shards_without_owner": 0, "instances": [], "losses": [], "holds": [],
+            "endpoints": [{"name": "m17", "state": "disabled", "reason": "it \u{1b}[2J answers 410", "failing_since": null, "given_up": 1001}]
         }))
         .expect("is a status");
         let text = readable(&status);
         assert!(text.contains("more than 10000 ready") && text.contains("3 dead"), "{text}");
+        assert!(text.contains("m17: disabled: it \\u{1b}[2J answers 410; more than 1000 given up lately"), "{text}");
     }
 }

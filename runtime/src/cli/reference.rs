@@ -13,7 +13,7 @@ const GROUPS: &[(&str, &[&str])] = &[
     ("Run it", &["run", "dev", "schema", "config", "doctor", "drain"]),
     ("See how it goes", &["status", "instances", "samples", "holds", "audit"]),
     ("Messages", &["messages", "dead", "resend", "discard", "replay", "pause", "resume"]),
-    ("Transactions, consumers, plugins", &["tx", "consumers", "inbox", "plugin"]),
+    ("Transactions, consumers, endpoints, plugins", &["tx", "consumers", "endpoint", "inbox", "plugin"]),
     ("Around it", &["token", "alarm", "completions", "man", "help"]),
 ];
 

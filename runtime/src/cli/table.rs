@@ -133,12 +133,12 @@ impl Tone {
         }
     }
 
-    /// What a state of a message, transaction or record looks like.
+    /// What a state of a message, transaction, record, endpoint or delivery looks like.
     pub fn of_state(state: &str) -> Self {
         match state {
-            "dead" | "in_doubt" | "rejected" | "parked" => Self::Bad,
+            "dead" | "in_doubt" | "rejected" | "parked" | "given_up" | "disabled" => Self::Bad,
             "prepared" | "waiting" | "pending" => Self::Warn,
-            "consumed" | "committed" | "done" => Self::Good,
+            "consumed" | "committed" | "done" | "delivered" | "enabled" => Self::Good,
             _ => Self::Plain,
         }
     }

@@ -12,6 +12,7 @@ use uuid::Uuid;
 use super::attempt::{Desk, Job, Tried, attempt};
 use super::roster::{Party, Roster};
 use super::slots::Slots;
+use super::waiting::Told;
 use super::{Config, EndpointConfig};
 use crate::alarm::{Alarms, Event, Kind};
 use crate::killpoint::{self, Point};
@@ -46,6 +47,7 @@ pub struct Deliver {
     in_hand: HashSet<(i32, Uuid)>,
     landed: Vec<(Arc<Party>, Tried)>,
     next_upkeep: Instant,
+    waiting: Told,
     failing: bool,
 }
 
@@ -78,6 +80,7 @@ impl Deliver {
             in_hand: HashSet::new(),
             landed: Vec::new(),
             next_upkeep: Instant::now(),
+            waiting: Told::default(),
             failing: false,
         }
     }
@@ -121,7 +124,10 @@ impl Deliver {
         }
         self.mark().await?;
         self.refresh().await?;
-        if self.parts.ownership.borrow().leads() && self.next_upkeep <= Instant::now() {
+        let leads = self.parts.ownership.borrow().leads();
+        if !leads {
+            self.waiting.fall_silent(self.parts.store.scope());
+        } else if self.next_upkeep <= Instant::now() {
             self.next_upkeep = Instant::now() + UPKEEP;
             self.upkeep().await?;
         }
@@ -317,10 +323,12 @@ impl Deliver {
         Ok(())
     }
 
-    /// What one instance does now and then: gives up what nobody will tell, tells people of what was given up, forgets what is old.
+    /// What one instance does now and then: gives up what nobody will tell, tells people of what was given up and how much waits,
+    /// forgets what is old.
     async fn upkeep(&mut self) -> anyhow::Result<()> {
         let keep_hours = i32::try_from(self.config.keep_hours).unwrap_or(i32::MAX);
         let Parts { store, alarms, .. } = &self.parts;
+        self.waiting.tell(store).await?;
         store.close_deliveries(keep_hours, UPKEEP_ROWS).await?;
         let untold = store.untold_notices(UPKEEP_ROWS).await?;
         for one in &untold {

@@ -66,6 +66,13 @@ impl Store {
         self.documents(include_str!("views/attempts_shown.sql"), &[&message, &endpoint, &rows_max]).await
     }
 
+    /// How much an endpoint was not told since then, counted to `rows_max`.
+    pub async fn given_up_since(&self, endpoint: &str, since: OffsetDateTime, rows_max: i64) -> Result<i64, Error> {
+        let sql = include_str!("views/given_up_since.sql");
+        let rows = self.views.query(sql, &[&endpoint, &since, &rows_max]).await?;
+        Ok(rows.first().map_or(0, |row| row.get(0)))
+    }
+
     /// Makes an endpoint. Returns false if its name is taken.
     pub async fn create_endpoint(
         &self,

@@ -1,6 +1,7 @@
 //! Outside parties that are told, what they are told, and how far that is.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use bytes::Bytes;
 use time::OffsetDateTime;
@@ -133,6 +134,17 @@ pub struct Untold {
     pub reason: String,
 }
 
+/// What waits for an endpoint.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WaitingFor {
+    /// Its name.
+    pub endpoint: String,
+    /// How many messages, of those that were looked at.
+    pub count: u32,
+    /// Since the oldest of them was recorded.
+    pub oldest: Duration,
+}
+
 impl Store {
     /// Makes the database know these endpoints. Returns those that it knows otherwise, and so were left alone.
     pub async fn sync_endpoints(&self, wanted: &[Described]) -> Result<Vec<Contested>, Error> {
@@ -222,6 +234,17 @@ impl Store {
             )
             .await?;
         Ok(rows.iter().map(|r| (r.get(0), r.get(1))).collect())
+    }
+
+    /// What waits for each endpoint: of each the first `rows_max` by their next try are looked at.
+    pub async fn waiting_deliveries(&self, rows_max: i64) -> Result<Vec<WaitingFor>, Error> {
+        let rows = self.notices.query(include_str!("notify/waiting.sql"), &[&rows_max]).await?;
+        let waiting = |r: &Row| WaitingFor {
+            endpoint: r.get(0),
+            count: u32::try_from(r.get::<_, i64>(1)).unwrap_or(u32::MAX),
+            oldest: Duration::try_from_secs_f64(r.get(2)).unwrap_or_default(),
+        };
+        Ok(rows.iter().map(waiting).collect())
     }
 
     /// What people are to be told, of at most so many messages.

@@ -37,5 +37,25 @@ select json_build_object(
   'holds', (
     select coalesce(json_agg(json_build_object('kind', h.kind, 'name', h.name, 'message_id', h.message_id, 'reason', h.reason, 'created_at', h.created_at)), '[]')
     from (select * from avouch.hold order by created_at desc limit 20) h
+  ),
+  -- What was given up and is nobody's concern any more cannot be sent away: after a week it is not told of any more.
+  'endpoints', (
+    select coalesce(json_agg(json_build_object(
+      'name', t.name, 'state', t.state, 'reason', t.reason, 'failing_since', t.failing_since, 'given_up', t.given_up
+    ) order by t.name), '[]')
+    from (
+      select e.name, e.state, e.reason, e.failing_since, g.given_up
+      from avouch.endpoint e
+      cross join lateral (
+        select count(*) as given_up from (
+          select from avouch.delivery d
+          where d.endpoint = e.id and d.state = 'given_up' and d.ended_at > (select clock_timestamp() - interval '7 days')
+          limit 1001
+        ) x
+      ) g
+      where e.state <> 'removed'
+        and (e.state = 'disabled' or e.failing_since < clock_timestamp() - interval '5 minutes' or g.given_up > 0)
+      order by e.name limit 20
+    ) t
   )
 )::text

@@ -1,6 +1,7 @@
 //! What people see: documents that the API answers, pages and commands show. Each is made by one statement, as JSON.
 
 mod documents;
+mod going;
 mod notices;
 pub(super) mod utc;
 
@@ -8,9 +9,10 @@ use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 pub use self::documents::{
-    Audited, Consumer, Deployment, Event, FailureGroup, Hold, InboxRecord, Instance, Lost, Message, Payload,
-    PluginLine, Received, Sample, Status, Transaction, Waiting,
+    Audited, Consumer, Deployment, Event, FailureGroup, InboxRecord, Message, Payload, PluginLine, Received,
+    Transaction, Waiting,
 };
+pub use self::going::{Hold, Instance, Lost, Sample, Status, TroubledEndpoint};
 pub use self::notices::{Attempt, Delivery, Endpoint};
 use super::link::Params;
 use super::{Error, Store};

@@ -10,31 +10,31 @@ use uuid::Uuid;
 use super::{Served, cookie_of, send};
 
 /// Somebody at a browser.
-struct Person<'a> {
+pub struct Person<'a> {
     served: &'a Served,
     cookie: String,
 }
 
 /// What a browser would show.
-struct Shown {
-    status: u16,
-    text: String,
+pub struct Shown {
+    pub status: u16,
+    pub text: String,
 }
 
 impl<'a> Person<'a> {
-    async fn new(served: &'a Served, role: &str) -> Self {
+    pub async fn new(served: &'a Served, role: &str) -> Self {
         let token = served.token(&format!("{role}.person"), role).await;
         Self { served, cookie: served.log_in(&token).await }
     }
 
-    async fn look(&self, path: &str) -> Shown {
+    pub async fn look(&self, path: &str) -> Shown {
         let request = self.served.ask(Method::GET, path).header(COOKIE, &self.cookie).header(ACCEPT, "text/html");
         let response = send(request).await;
         Shown { status: response.status().as_u16(), text: response.text().await.expect("it is a page") }
     }
 
     /// Sends a form. Returns where it leads, or the page that refuses it.
-    async fn send(&self, path: &str, form: &str) -> Result<String, Shown> {
+    pub async fn send(&self, path: &str, form: &str) -> Result<String, Shown> {
         let request = self.served.form(path, form).header(COOKIE, &self.cookie).header(ACCEPT, "text/html");
         let response = send(request).await;
         match response.status().as_u16() {
@@ -44,7 +44,7 @@ impl<'a> Person<'a> {
     }
 
     /// The page that a form leads to; it must be done.
-    async fn does(&self, path: &str, form: &str) -> String {
+    pub async fn does(&self, path: &str, form: &str) -> String {
         let place =
             self.send(path, form).await.unwrap_or_else(|shown| panic!("{path}: {} {}", shown.status, shown.text));
         self.look(&place).await.text

@@ -154,6 +154,9 @@ fn alert_rules_and_dashboard_are_complete() {
         "AvouchLeaseLost",
         "AvouchSnapshotHeld",
         "AvouchBrokerLost",
+        "AvouchNotifyGivenUp",
+        "AvouchNotifyFailing",
+        "AvouchNotifyOldestTooOld",
     ] {
         assert!(names.contains(wanted), "no alert {wanted}");
     }

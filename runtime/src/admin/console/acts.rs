@@ -33,7 +33,8 @@ pub type Act = Result<Response, Problem>;
 /// Only why.
 #[derive(Debug, Deserialize)]
 pub struct Only {
-    why: Option<String>,
+    /// In the person's words.
+    pub why: Option<String>,
 }
 
 /// The language that is wanted, and the page on which.
@@ -107,7 +108,7 @@ pub fn notice(deed: Deed, outcome: &Outcome, asked: usize) -> Notice {
 }
 
 /// Somebody else was faster: that is an answer too, and no fault. The page shows what it is now.
-fn unless_lost<T>(done: Result<T, Problem>) -> Result<bool, Problem> {
+pub fn unless_lost<T>(done: Result<T, Problem>) -> Result<bool, Problem> {
     match done {
         Ok(_) => Ok(true),
         Err(problem) if problem.status() == StatusCode::CONFLICT => Ok(false),

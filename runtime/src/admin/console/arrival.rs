@@ -26,7 +26,8 @@ impl Visit {
             has_session: matches!(caller.by, By::Session(_)),
         });
         let (place, notice) = read(method, uri);
-        Self { language, w: language.words(), reader, place, now: OffsetDateTime::now_utc(), notice }
+        let has_endpoints = state.parts().is_some_and(|parts| parts.terms.is_some());
+        Self { language, w: language.words(), reader, place, now: OffsetDateTime::now_utc(), has_endpoints, notice }
     }
 }
 

@@ -164,12 +164,14 @@ pub async fn replay(
     Ok(told(&place, acts::notice(Deed::Replay, &outcome, outcome.matched)))
 }
 
-fn moment(text: &str, now: OffsetDateTime) -> Result<Option<OffsetDateTime>, Problem> {
+/// A moment, as a person or a page of ours writes it.
+pub fn moment(text: &str, now: OffsetDateTime) -> Result<Option<OffsetDateTime>, Problem> {
     at(text, now).ok_or_else(|| {
         Problem::invalid(format!("{text:?} is no time"), "write 2026-01-31 12:00 (UTC), or 2h for two hours ago")
     })
 }
 
-fn written(at: OffsetDateTime) -> String {
+/// As a form of ours sends it back.
+pub fn written(at: OffsetDateTime) -> String {
     at.format(&Rfc3339).unwrap_or_default()
 }

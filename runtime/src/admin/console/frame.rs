@@ -22,6 +22,8 @@ pub enum Here {
     Dead,
     /// The consumers.
     Consumers,
+    /// Outside parties that are told.
+    Endpoints,
     /// The plugins.
     Plugins,
     /// The processes and their shards.
@@ -36,17 +38,23 @@ pub enum Here {
 
 impl Here {
     /// In the order of the navigation.
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Overview,
         Self::Messages,
         Self::Transactions,
         Self::Dead,
         Self::Consumers,
+        Self::Endpoints,
         Self::Plugins,
         Self::Instances,
         Self::Holds,
         Self::Audit,
     ];
+
+    /// Those that this reader finds in the navigation.
+    fn of(visit: &Visit) -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().filter(|place| *place != Self::Endpoints || visit.has_endpoints)
+    }
 
     const fn path(self) -> &'static str {
         match self {
@@ -55,6 +63,7 @@ impl Here {
             Self::Transactions => "/transactions",
             Self::Dead => "/dead",
             Self::Consumers => "/consumers",
+            Self::Endpoints => "/endpoints",
             Self::Plugins => "/plugins",
             Self::Instances => "/instances",
             Self::Holds => "/holds",
@@ -70,6 +79,7 @@ impl Here {
             Self::Transactions => "t",
             Self::Dead => "d",
             Self::Consumers => "c",
+            Self::Endpoints => "e",
             Self::Plugins => "p",
             Self::Instances => "i",
             Self::Holds => "h",
@@ -85,6 +95,7 @@ impl Here {
             Self::Transactions => w.transactions,
             Self::Dead => w.dead,
             Self::Consumers => w.consumers,
+            Self::Endpoints => w.endpoint.endpoints,
             Self::Plugins => w.plugins,
             Self::Instances => w.instances,
             Self::Holds => w.holds,
@@ -117,7 +128,7 @@ pub fn page(visit: &Visit, here: Here, title: &str, body: &Markup) -> Markup {
                 (languages(visit))
                 button.plain type="button" data-keys hidden { kbd { "?" } " " (w.keys) }
             }
-            (keys(w))
+            (keys(visit))
         },
     )
 }
@@ -173,7 +184,7 @@ fn navigation(visit: &Visit, here: Here) -> Markup {
     html! {
         nav aria-label=(visit.w.pages) {
             ul {
-                @for place in Here::ALL {
+                @for place in Here::of(visit) {
                     li {
                         a href=(place.path()) data-go=(place.key()) aria-current=[(place == here).then_some("page")] { (place.name(visit.w)) }
                     }
@@ -214,14 +225,15 @@ fn languages(visit: &Visit) -> Markup {
     }
 }
 
-fn keys(w: &Words) -> Markup {
+fn keys(visit: &Visit) -> Markup {
+    let w = visit.w;
     html! {
         dialog #keys aria-labelledby="keys-title" {
             form method="dialog" {
                 h2 #keys-title { (w.keys) }
                 dl.facts {
                     dt { kbd { "/" } } dd { (w.key_search) }
-                    @for place in Here::ALL {
+                    @for place in Here::of(visit) {
                         dt { kbd { "g" } " " kbd { (place.key()) } } dd { (place.name(w)) }
                     }
                     dt { kbd { "j" } " " kbd { "k" } } dd { (w.key_rows) }

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use super::charts::Window;
+use super::deliveries::Shelf;
 use super::messages::Outcome;
 use super::payload::{self, Content};
 use super::signs::address;
@@ -16,6 +17,7 @@ use super::wanted::Wanted;
 use crate::admin::body::{Path, Query};
 use crate::admin::caller::Viewer;
 use crate::admin::consumers::known_consumer;
+use crate::admin::endpoints::known_endpoint;
 use crate::admin::problem::Problem;
 use crate::admin::state::State;
 use crate::store::views::Status;
@@ -23,6 +25,8 @@ use crate::store::views::Status;
 /// A page of lines: more than one reads at a time.
 const ROWS: usize = 50;
 const LINES: usize = 100;
+/// Tries to tell one message that a page shows, the last of them.
+const TRIES: usize = 100;
 /// Deployments of all plugins: the current one of each must be among them.
 const DEPLOYMENTS: i64 = 500;
 
@@ -47,6 +51,13 @@ pub struct Span {
 #[derive(Debug, Deserialize)]
 pub struct Place {
     before: Option<i64>,
+}
+
+/// Which part of a list, and where in it.
+#[derive(Debug, Deserialize)]
+pub struct Part {
+    state: Option<String>,
+    after: Option<Uuid>,
 }
 
 pub async fn overview(
@@ -116,7 +127,12 @@ pub async fn message(
         Content::Hidden
     };
     let events = state.store.timeline(id).await?;
-    Ok(html(super::message::message(&visit, &message, &events, &content)))
+    let deliveries = if visit.has_endpoints { state.store.deliveries_of(id).await? } else { Vec::new() };
+    let attempts = match deliveries.is_empty() {
+        true => Vec::new(),
+        false => state.store.attempts_shown(id, None, rows(TRIES)).await?,
+    };
+    Ok(html(super::message::message(&visit, &message, &events, (&deliveries, &attempts), &content)))
 }
 
 pub async fn transactions(
@@ -165,6 +181,37 @@ pub async fn consumer(
     let consumer = known_consumer(&state, &name).await?;
     let records = state.store.unfinished_records(&name, rows(LINES)).await?;
     Ok(html(super::consumers::consumer(&visit, &consumer, &records)))
+}
+
+pub async fn endpoints(visit: Visit, _: Viewer, extract::State(state): extract::State<State>) -> Page {
+    Ok(html(super::endpoints::endpoints(&visit, &state.store.endpoints_shown(None).await?)))
+}
+
+pub async fn endpoint(
+    visit: Visit,
+    _: Viewer,
+    extract::State(state): extract::State<State>,
+    Path(name): Path<String>,
+    Query(part): Query<Part>,
+) -> Page {
+    let endpoint = known_endpoint(&state, &name).await?;
+    let shelf = Shelf::of(part.state.as_deref());
+    let deliveries = state.store.deliveries_shown(&name, shelf.look(), part.after, rows(ROWS)).await?;
+    Ok(html(super::endpoints::endpoint(&visit, &endpoint, shelf, &deliveries, ROWS)))
+}
+
+pub async fn delivery(
+    visit: Visit,
+    _: Viewer,
+    extract::State(state): extract::State<State>,
+    Path((name, id)): Path<(String, Uuid)>,
+) -> Page {
+    let none =
+        || Problem::not_found(format!("{name} is told no message {id}"), "it was never meant for it, or is forgotten");
+    let of_message = state.store.deliveries_of(id).await?;
+    let delivery = of_message.into_iter().find(|d| d.endpoint == name).ok_or_else(none)?;
+    let attempts = state.store.attempts_shown(id, Some(&name), rows(TRIES)).await?;
+    Ok(html(super::deliveries::delivery(&visit, &delivery, &attempts)))
 }
 
 pub async fn plugins(visit: Visit, _: Viewer, extract::State(state): extract::State<State>) -> Page {

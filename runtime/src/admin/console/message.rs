@@ -3,6 +3,7 @@
 use maud::{Markup, html};
 
 use super::deeds::{Deed, Weight, Why, all};
+use super::deliveries::of_message;
 use super::figures::{bytes, number, time};
 use super::frame::{Here, page};
 use super::payload::{Content, headers, payload, trace_id};
@@ -11,10 +12,16 @@ use super::signs::{chip, heading, or_dash, segment, state, table, transaction_li
 use super::timeline::timeline;
 use super::visit::{Visit, told};
 use crate::access::Role;
-use crate::store::views::{Event, Message, Waiting};
+use crate::store::views::{Attempt, Delivery, Event, Message, Waiting};
 
 /// The page.
-pub fn message(visit: &Visit, m: &Message, events: &[Event], content: &Content) -> Markup {
+pub fn message(
+    visit: &Visit,
+    m: &Message,
+    events: &[Event],
+    (deliveries, attempts): (&[Delivery], &[Attempt]),
+    content: &Content,
+) -> Markup {
     let w = visit.w;
     let title = format!("{} {}", w.message, m.id);
     page(
@@ -33,6 +40,7 @@ pub fn message(visit: &Visit, m: &Message, events: &[Event], content: &Content) 
                 }
                 (timeline(visit, events))
             }
+            (of_message(visit, deliveries, attempts))
             (payload(visit, content))
         },
     )

@@ -19,7 +19,7 @@ pub struct Notice {
 }
 
 macro_rules! deeds {
-    ($($(#[$doc:meta])* $deed:ident = $name:literal: $done:ident, $rest:ident;)+) => {
+    ($($(#[$doc:meta])* $deed:ident = $name:literal: $($done:ident).+, $($rest:ident).+;)+) => {
         /// What people do here.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Deed { $($(#[$doc])* $deed,)+ }
@@ -39,7 +39,7 @@ macro_rules! deeds {
 
             /// What it is called when it is done, and why it was not done to the others.
             const fn words(self, w: &Words) -> (&'static str, &'static str) {
-                match self { $(Self::$deed => (w.$done, w.$rest),)+ }
+                match self { $(Self::$deed => (w.$($done).+, w.$($rest).+),)+ }
             }
         }
     };
@@ -72,6 +72,16 @@ deeds! {
     Restore = "restored": done_restore, rest_restore;
     /// None does.
     RemovePlugin = "plugin-removed": done_remove_plugin, rest_remove_plugin;
+    /// An endpoint is told something that means nothing.
+    Ping = "pinged": endpoint.done_ping, endpoint.rest_ping;
+    /// An endpoint is told again.
+    Enable = "enabled": endpoint.done_enable, endpoint.rest_enable;
+    /// It is told nothing.
+    Disable = "disabled": endpoint.done_disable, endpoint.rest_disable;
+    /// Messages are told once more.
+    NotifyAgain = "notified-again": endpoint.done_again, endpoint.rest_again;
+    /// An endpoint is told nothing any more.
+    RemoveEndpoint = "endpoint-removed": endpoint.done_remove, endpoint.rest_remove;
 }
 
 impl Notice {

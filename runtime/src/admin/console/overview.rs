@@ -4,13 +4,14 @@ use ::time::Duration;
 use maud::{Markup, html};
 
 use super::charts::{Window, charts};
+use super::endpoints::place;
 use super::figures::{count, number, rate, span, time};
 use super::flow::flow;
 use super::frame::{Here, page};
 use super::shown::shown;
 use super::signs::{chip, heading, message_link, table};
 use super::visit::{Visit, told};
-use crate::store::views::{Instance, Sample, Status};
+use crate::store::views::{Instance, Sample, Status, TroubledEndpoint};
 
 /// A relay that sends has nothing older than this, whatever the load; what waits longer waits for something.
 const OLD_S: f64 = 60.0;
@@ -99,6 +100,9 @@ fn all_troubles(visit: &Visit, s: &Status) -> Vec<(&'static str, Markup)> {
         let parts = [html! { b { (count(s.dead)) } }];
         all.push(("warn", html! { (told(w.trouble_dead, &parts)) " " a href="/dead" { (w.look) } }));
     }
+    for endpoint in &s.endpoints {
+        all.extend(troubled(visit, endpoint));
+    }
     for hold in s.holds.iter().take(5) {
         let parts = [html! { (super::holds::kind(w, &hold.kind)) " " (shown(&hold.name)) }];
         let sentence = if hold.message_id.is_some() { w.trouble_parked } else { w.trouble_paused };
@@ -118,6 +122,34 @@ fn all_troubles(visit: &Visit, s: &Status) -> Vec<(&'static str, Markup)> {
         all.push(("past", html! { (told(w.past_loss, &parts)) " " (time(visit, loss.noticed_at)) }));
     }
     all
+}
+
+/// A line for an endpoint: the worst of what is wrong with it.
+fn troubled(visit: &Visit, e: &TroubledEndpoint) -> Option<(&'static str, Markup)> {
+    let (w, name) = (visit.w, shown(&e.name));
+    let is_disabled = e.state == "disabled";
+    let (kind, sentence) = match (is_disabled, e.given_up > 0, e.failing_since) {
+        (true, ..) => ("bad", told(w.endpoint.trouble_disabled, &[name])),
+        (false, true, _) => {
+            ("warn", told(w.endpoint.trouble_given_up, &[name, html! { b { (given_up(e.given_up)) } }]))
+        }
+        (false, false, Some(at)) => {
+            let since = span(w, (visit.now - at).as_seconds_f64());
+            ("warn", told(w.endpoint.trouble_failing, &[name, html! { b { (since) } }]))
+        }
+        (false, false, None) => return None,
+    };
+    let look = format!("{}{}", place(&e.name), if e.given_up > 0 { "?state=given_up" } else { "" });
+    let reason = e.reason.as_deref().filter(|_| is_disabled);
+    Some((
+        kind,
+        html! { (sentence) @if let Some(reason) = reason { ": " (shown(reason)) } " " a href=(look) { (w.look) } },
+    ))
+}
+
+/// The store counts to one more than a thousand.
+fn given_up(n: i64) -> String {
+    if n > 1_000 { format!("> {}", number(1_000)) } else { number(n) }
 }
 
 /// The processes.

@@ -186,8 +186,21 @@ fn each_role_sees_the_forms_that_it_may_send() {
         "/consumers/billing/replay",
         "/pause",
         "/resume",
+        "/endpoints/billing/ping",
+        "/endpoints/billing/enable",
+        "/endpoints/billing/disable",
+        "/endpoints/billing/resend",
+        "/endpoints/billing/deliveries/ID/resend",
     ]);
-    let admin = set(&["/consumers/billing/remove", "/plugins", "/plugins/billing/rollback", "/plugins/billing/remove"]);
+    let admin = set(&[
+        "/consumers/billing/remove",
+        "/plugins",
+        "/plugins/billing/rollback",
+        "/plugins/billing/remove",
+        "/endpoints",
+        "/endpoints/billing/secret",
+        "/endpoints/billing/remove",
+    ]);
     assert_eq!(forms(None), set(&["/language", "/login"]), "nobody");
     assert_eq!(forms(Some(Role::View)), view);
     assert_eq!(forms(Some(Role::Operate)), &view | &operate);

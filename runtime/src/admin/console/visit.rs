@@ -21,6 +21,8 @@ pub struct Visit {
     pub place: String,
     /// When.
     pub now: OffsetDateTime,
+    /// Whether anybody is told anything here, so that there are endpoints.
+    pub has_endpoints: bool,
     /// What the reader did just now.
     pub notice: Option<Notice>,
 }

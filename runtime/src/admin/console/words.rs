@@ -1,23 +1,26 @@
 //! All that the console says, in each of its languages: a line a word. What misses a language does not compile.
 
 macro_rules! words {
-    ($($name:ident: $english:literal, $chinese:literal;)+) => {
-        /// What the console says, in one language. `{0}`, `{1}` are places for what a page puts there.
+    ($(@$part:ident;)* $($name:ident: $english:literal, $chinese:literal;)+) => {
+        /// What is said in one language. `{0}`, `{1}` are places for what a page puts there.
         #[derive(Debug)]
-        pub struct Words { $(pub $name: &'static str,)+ }
+        pub struct Words { $(pub $part: &'static $part::Words,)* $(pub $name: &'static str,)+ }
 
         /// English.
-        pub const ENGLISH: Words = Words { $($name: $english,)+ };
+        pub const ENGLISH: Words = Words { $($part: &$part::ENGLISH,)* $($name: $english,)+ };
         /// 简体中文.
-        pub const CHINESE: Words = Words { $($name: $chinese,)+ };
+        pub const CHINESE: Words = Words { $($part: &$part::CHINESE,)* $($name: $chinese,)+ };
 
         /// Their names, for tests.
         #[cfg(test)]
-        const ALL: &[(&str, &str, &str)] = &[$((stringify!($name), $english, $chinese),)+];
+        pub(super) const ALL: &[(&str, &str, &str)] = &[$((stringify!($name), $english, $chinese),)+];
     };
 }
 
+mod endpoint;
+
 words! {
+    @endpoint;
     // Places, and getting about.
     overview: "Overview", "总览";
     messages: "Messages", "消息";
@@ -360,7 +363,7 @@ mod tests {
             found.sort_unstable();
             (found, text.matches('{').count())
         };
-        for (name, english, chinese) in ALL {
+        for (name, english, chinese) in ALL.iter().chain(endpoint::ALL) {
             assert!(!english.trim().is_empty() && !chinese.trim().is_empty(), "{name} is empty");
             assert_eq!(places(english), places(chinese), "{name}");
             let is_same_word = ["api"].contains(name);

@@ -10,8 +10,8 @@ with gone as materialized (
   (select d.endpoint, d.message_id, 'it was not delivered within notify.keep_hours'
    from avouch.delivery d
    where d.state = 'waiting'
-     and d.message_id < (lpad(to_hex((extract(epoch from clock_timestamp() - $1::int * interval '1 hour') * 1000)::bigint), 12, '0')
-                         || '00000000000000000000')::uuid
+     and d.message_id < (select (lpad(to_hex((extract(epoch from clock_timestamp() - $1::int * interval '1 hour') * 1000)::bigint), 12, '0')
+                                 || '00000000000000000000')::uuid)
    order by d.message_id
    limit $2)
 )

@@ -1,7 +1,7 @@
 -- Deletes what ended long ago, with its tries, and messages that nobody is told of any more. Returns how many deliveries. $1 hours, $2 most rows.
 with old as materialized (
   select d.endpoint, d.message_id from avouch.delivery d
-  where d.state <> 'waiting' and d.ended_at < clock_timestamp() - $1::int * interval '1 hour'
+  where d.state <> 'waiting' and d.ended_at < (select clock_timestamp() - $1::int * interval '1 hour')
   order by d.ended_at
   limit $2
 ), deleted as (

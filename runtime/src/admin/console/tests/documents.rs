@@ -6,6 +6,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::super::charts::{Window, charts};
 use super::super::dead::{Act, Group};
+use super::super::deliveries::Shelf;
 use super::super::entry::Door;
 use super::super::lang::Language;
 use super::super::messages::Outcome as Answer;
@@ -16,14 +17,15 @@ use super::super::transactions::Filter;
 use super::super::visit::{Reader, Visit};
 use super::super::wanted::{Unreadable, Wanted};
 use super::super::{
-    audit, consumers, dead, entry, holds as held, instances, message, messages, overview, plugins, replay, transaction,
-    transactions,
+    audit, consumers, dead, deliveries, endpoints, entry, holds as held, instances, message, messages, overview,
+    plugins, replay, transaction, transactions,
 };
 use crate::access::Role;
 use crate::admin::Problem;
 use crate::admin::bulk::Outcome;
+use crate::admin::deliveries::NotifiedAgain;
 use crate::store::search::Found;
-use crate::store::views::{Message, Sample, Status, Transaction};
+use crate::store::views::{Attempt, Delivery, Endpoint, Message, Sample, Status, Transaction};
 
 /// Breaks out of elements and attributes, and turns what follows around.
 pub const HOSTILE: &str =
@@ -57,6 +59,7 @@ pub fn visit(language: Language, role: Option<Role>) -> Visit {
         reader: role.map(|role| Reader { who: HOSTILE.to_owned(), role, has_session: true }),
         place: "/messages?state=dead".to_owned(),
         now: OffsetDateTime::parse("2026-11-21T17:05:00Z", &Rfc3339).expect("is a time"),
+        has_endpoints: true,
         notice: Some(Notice { deed: Deed::Resend, done: 3, of: 5 }),
     }
 }
@@ -115,8 +118,42 @@ pub fn status(t: &str) -> Status {
     read(json!({
         "ready": 10_001, "delayed": 3, "prepared": 2, "waiting": 40, "dead": 5, "in_doubt": 1, "oldest_unsent_s": 75.5, "shards": 4,
         "shards_without_owner": 2, "instances": [instance(4.0), instance(-5.0)], "losses": [loss(2), loss(0)],
-        "holds": holds(t)
+        "holds": holds(t), "endpoints": troubled(t)
     }))
+}
+
+fn troubled(t: &str) -> Value {
+    let endpoint = |state: &str, since: Option<&str>, given_up: i64| json!({"name": t, "state": state, "reason": t, "failing_since": since, "given_up": given_up});
+    json!([endpoint("disabled", Some(AT), 3), endpoint("enabled", Some(AT), 0), endpoint("enabled", None, 1001)])
+}
+
+fn an_endpoint(t: &str, state: &str, origin: &str) -> Endpoint {
+    read(json!({
+        "name": t, "tenant": t, "url": t, "topics": [t, t], "filter": {t: t}, "ordered": true, "settings": {"plugin": t, "rate_per_s": 3},
+        "origin": origin, "state": state, "reason": t, "failing_since": AT, "created_at": AT, "changed_at": AT, "waiting": 10_000,
+        "given_up": 7, "next_at": AT
+    }))
+}
+
+fn a_delivery(t: &str, state: &str) -> Delivery {
+    read(json!({
+        "endpoint": t, "message_id": ID, "topic": t, "key": t, "bytes": 1234, "state": state, "round": 2, "attempts": 9, "next_at": null,
+        "status": 503, "reason": t, "created_at": AT, "recorded_at": AT, "ended_at": AT
+    }))
+}
+
+fn attempts(t: &str) -> Vec<Attempt> {
+    let attempt = |outcome: &str, status: Option<i32>| {
+        json!({"endpoint": t, "message_id": ID, "round": 1, "number": 3, "at": AT, "took_ms": 1234, "outcome": outcome, "status": status,
+               "reason": t, "excerpt": t, "plugin": t})
+    };
+    read(json!([
+        attempt("retry", None),
+        attempt("delivered", Some(204)),
+        attempt("given_up", Some(500)),
+        attempt("disabled", Some(410)),
+        attempt(t, None)
+    ]))
 }
 
 fn holds(t: &str) -> Value {
@@ -150,6 +187,7 @@ fn payload(t: &str, is_text: bool) -> Content {
 pub fn all_pages(visit: &Visit, texts: &Texts) -> Vec<(&'static str, String)> {
     let mut pages = of_messages(visit, texts.text);
     pages.extend(of_operation(visit, texts.text));
+    pages.extend(of_endpoints(visit, texts.text));
     let is_reader = visit.reader.is_some();
     let door = Door { next: "/messages", refused: Some(texts.text), has_issuer: true };
     let kept = pages.into_iter().filter(|_| is_reader);
@@ -176,6 +214,9 @@ fn of_messages(visit: &Visit, t: &'static str) -> Vec<(&'static str, maud::Marku
     let group = Group::of(&groups[0]);
     let count = |matched| Outcome { matched, done: 0, has_more: true };
     let dead_one = a_message(t, "dead");
+    let told = ["waiting", "delivered", "given_up"].map(|state| a_delivery(t, state));
+    let tries = attempts(t);
+    let nobody: (&[Delivery], &[Attempt]) = (&[], &[]);
     vec![
         ("messages", messages::messages(visit, &wanted, &consumers, &Answer::Found(found))),
         ("messages, none", messages::messages(visit, &Wanted::default(), &[], &none(None))),
@@ -183,10 +224,10 @@ fn of_messages(visit: &Visit, t: &'static str) -> Vec<(&'static str, maud::Marku
         ("messages, none so far", messages::messages(visit, &wanted, &[], &none(Some("1")))),
         ("messages, refused", messages::messages(visit, &wanted, &[], &Answer::Refused(t.into()))),
         ("messages, unreadable", messages::messages(visit, &wanted, &[], &Answer::Unreadable(Unreadable::Id))),
-        ("message, dead", message::message(visit, &dead_one, &events(t), &payload(t, true))),
-        ("message, sent", message::message(visit, &a_message(t, "sent"), &[], &payload(t, false))),
-        ("message, hidden", message::message(visit, &a_message(t, "ready"), &[], &Content::Hidden)),
-        ("message, gone", message::message(visit, &a_message(t, t), &[], &Content::Gone)),
+        ("message, dead", message::message(visit, &dead_one, &events(t), (&told, &tries), &payload(t, true))),
+        ("message, sent", message::message(visit, &a_message(t, "sent"), &[], nobody, &payload(t, false))),
+        ("message, hidden", message::message(visit, &a_message(t, "ready"), &[], nobody, &Content::Hidden)),
+        ("message, gone", message::message(visit, &a_message(t, t), &[], nobody, &Content::Gone)),
         ("dead", dead::dead(visit, &groups)),
         ("dead, none", dead::dead(visit, &[])),
         ("resend a group", dead::dry_run(visit, Act::Resend, &group, &count(7), std::slice::from_ref(&dead_one))),
@@ -203,6 +244,25 @@ fn of_messages(visit: &Visit, t: &'static str) -> Vec<(&'static str, maud::Marku
             ),
         ),
         ("replay of nothing", replay::ask(visit, t, &Range::default(), &count(0), &[])),
+    ]
+}
+
+fn of_endpoints(visit: &Visit, t: &'static str) -> Vec<(&'static str, maud::Markup)> {
+    let all = [("enabled", "api"), ("disabled", "file")].map(|(state, origin)| an_endpoint(t, state, origin));
+    let told = ["waiting", "delivered", "given_up", t].map(|state| a_delivery(t, state));
+    let count = |count| NotifiedAgain { count, more: true };
+    let off = Visit { has_endpoints: false, ..visit.clone() };
+    vec![
+        ("endpoints", endpoints::endpoints(visit, &all)),
+        ("endpoints, none", endpoints::endpoints(visit, &[])),
+        ("endpoints, nobody is told", endpoints::endpoints(&off, &[])),
+        ("endpoint", endpoints::endpoint(visit, &all[0], Shelf::All, &told, 4)),
+        ("endpoint, disabled", endpoints::endpoint(visit, &all[1], Shelf::GivenUp, &[], 4)),
+        ("what an endpoint verifies with", endpoints::verifies(visit, t, t)),
+        ("delivery", deliveries::delivery(visit, &told[2], &attempts(t))),
+        ("delivery, not tried", deliveries::delivery(visit, &told[0], &[])),
+        ("tell again", deliveries::ask(visit, t, t, &count(2), &told[2..3])),
+        ("tell nothing again", deliveries::ask(visit, t, t, &count(0), &[])),
     ]
 }
 
