@@ -72,6 +72,8 @@ pub struct Uses {
     pub inbox: String,
 }
 
+/// Where it is asked which streams take a subject.
+pub(super) const NAMES: &str = "STREAM.NAMES";
 /// A name that no consumer, topic or stream of anybody has.
 const NOBODY: &str = "avouch-doctor";
 
@@ -93,6 +95,10 @@ impl Uses {
         let mut needs = vec![
             self.subscribe(format!("{}.>", self.inbox), format!("{}.{NOBODY}", self.inbox), "no answer arrives"),
             Need { is_vital: false, ..self.api_need("INFO", "INFO", Body::Look, "the account's limits are not known") },
+            Need {
+                is_vital: false,
+                ..self.api_need(NAMES, NAMES, Body::Look, "streams that take our subjects are not known")
+            },
         ];
         for (name, config, consumers) in &self.streams {
             needs.extend(self.of_stream(name, config));
