@@ -199,6 +199,7 @@ words! {
     ev_received: "received", "已收到回执";
     ev_missed: "missed", "未收到";
     ev_sent_again: "sent again", "重发";
+    ev_resent: "resent", "人工重发";
     ev_asked: "checker asked", "询问回查插件";
     ev_ready: "ready again", "再次就绪";
     by_producer: "its producer", "生产者";

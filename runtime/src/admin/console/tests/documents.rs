@@ -86,7 +86,7 @@ fn a_transaction(t: &str, state: &str) -> Transaction {
 fn events(t: &str) -> Vec<crate::store::views::Event> {
     let event = |what: &str| {
         json!({"at": AT, "subject": "transaction", "what": what, "consumer": t, "actor": t,
-               "detail": {"reason": t, "plugin": t, "from": t, "next": AT, "until": t, "sequence": 4, t: {t: t}, "none": null}})
+               "detail": {"reason": t, "why": t, "plugin": t, "from": t, "next": AT, "until": t, "sequence": 4, t: {t: t}, "none": null}})
     };
     let whats = [
         "inserted",
@@ -95,6 +95,7 @@ fn events(t: &str) -> Vec<crate::store::views::Event> {
         "received",
         "missed",
         "sent_again",
+        "resent",
         "asked",
         "ready",
         "dead",
