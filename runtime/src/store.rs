@@ -12,6 +12,7 @@ mod ownership;
 mod plugins;
 mod receipts;
 mod recoveries;
+pub mod refusal;
 mod rows;
 pub mod search;
 mod streams;
@@ -38,6 +39,7 @@ pub use self::ownership::{Owned, Report, Share};
 pub use self::plugins::{Deployment, LogLine};
 pub use self::receipts::{Awaited, Dead, GivenUp, Missed, Places, Stretch, Told};
 pub use self::recoveries::{DeadLetter, Recovery, SentAgain};
+use self::refusal::Refusal;
 use self::rows::{AskColumns, columns, payload_of, read_row, u16_of, usize_of};
 pub use self::streams::{Loss, Succession, Successor};
 use crate::meters::Scope;
@@ -93,6 +95,16 @@ pub enum Error {
     /// Trying again will not help: a person must act.
     #[error("{0}")]
     Fatal(String),
+    /// The request itself is refused: whoever asked must ask for something else.
+    #[error(transparent)]
+    Refused(Refusal),
+}
+
+impl Error {
+    /// Of a statement that somebody asked for, with their values in it.
+    fn of_request(e: tokio_postgres::Error) -> Self {
+        Refusal::of(&e).map_or_else(|| e.into(), Self::Refused)
+    }
 }
 
 impl From<tokio_postgres::Error> for Error {

@@ -8,6 +8,7 @@ mod known;
 mod large;
 mod limits;
 mod pages;
+mod refused;
 mod sessions;
 mod tokens;
 mod views;

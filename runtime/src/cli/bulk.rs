@@ -5,7 +5,6 @@ use std::io::{BufRead, IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
@@ -96,15 +95,19 @@ pub async fn each<'a>(
     let bar = bar(ids.len());
     let mut done = HashSet::with_capacity(ids.len());
     for batch in ids.chunks(BATCH) {
-        let touched = act(batch).await.with_context(|| {
-            format!("{action}: {} of {} are done, and the others are not: repeat it for those", done.len(), ids.len())
-        })?;
+        let touched = act(batch).await.map_err(|e| stopped(e, action, done.len(), ids.len()))?;
         done.extend(touched);
         bar.inc(batch.len() as u64);
     }
     bar.finish_and_clear();
     let not_done: Vec<Uuid> = ids.iter().filter(|id| !done.contains(*id)).copied().collect();
     Ok(Outcome { action, dry_run: false, count: ids.len(), done: done.len(), not_done })
+}
+
+/// What was done before it stays done. What is refused is refused again.
+fn stopped(e: Error, action: &str, done: usize, of: usize) -> anyhow::Error {
+    let next = if matches!(e, Error::Refused(_)) { "" } else { ": repeat it for those" };
+    anyhow::Error::new(e).context(format!("{action}: {done} of {of} are done, and the others are not{next}"))
 }
 
 /// The end of what was not allowed.

@@ -116,7 +116,7 @@ impl Store {
         sql: &'static str,
         params: Params<'_>,
     ) -> Result<Vec<T>, Error> {
-        let rows = self.views.query(sql, params).await?;
+        let rows = self.views.request(sql, params).await?;
         let read = |row: &tokio_postgres::Row| serde_json::from_str(row.get(0));
         rows.iter().map(read).collect::<Result<_, _>>().map_err(|e| Error::Fatal(format!("a view cannot be read: {e}")))
     }
