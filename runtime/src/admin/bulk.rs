@@ -10,7 +10,6 @@ use uuid::Uuid;
 use super::body::{Body, Path};
 use super::caller::{Caller, Operator, Viewer};
 use super::consumers::known_consumer;
-use super::messages::find;
 use super::problem::Problem;
 use super::state::State;
 use crate::store::operate::{By, Forget};
@@ -202,7 +201,8 @@ async fn matched(
     search.limit = Some(LOOK_ROWS);
     let looks = if is_said { LOOKS_MAX } else { 0 };
     for _ in 0..looks {
-        let found = find(state, &search).await?;
+        let found = state.store.search(&search).await?;
+        let found = found.map_err(|e| Problem::invalid(e.to_string(), "correct the search"))?;
         matched.ids.extend(of_state(found.messages));
         search.cursor = found.cursor;
         if search.cursor.is_none() || matched.ids.len() >= MESSAGES_MAX {

@@ -15,7 +15,7 @@ use super::visit::Visit;
 use super::wanted::at;
 use crate::admin::body::{Body, Form, Path, Query};
 use crate::admin::bulk::{Again, Outcome, Which, discard_messages, replay_messages, resend_messages};
-use crate::admin::caller::Operator;
+use crate::admin::caller::{Caller, Operator};
 use crate::admin::messages::find;
 use crate::admin::problem::Problem;
 use crate::admin::state::State;
@@ -61,8 +61,8 @@ pub async fn ask_resend(
     state: extract::State<State>,
     Query(group): Query<Group>,
 ) -> Result<Html<String>, Problem> {
-    let count = resend_messages(operator, state.clone(), Body(counting(&group))).await?.0;
-    page(&visit, &state, Act::Resend, &group, &count).await
+    let count = resend_messages(operator.clone(), state.clone(), Body(counting(&group))).await?.0;
+    page(&visit, &state, &operator.0, Act::Resend, &group, &count).await
 }
 
 pub async fn ask_discard(
@@ -71,12 +71,19 @@ pub async fn ask_discard(
     state: extract::State<State>,
     Query(group): Query<Group>,
 ) -> Result<Html<String>, Problem> {
-    let count = discard_messages(operator, state.clone(), Body(counting(&group))).await?.0;
-    page(&visit, &state, Act::Discard, &group, &count).await
+    let count = discard_messages(operator.clone(), state.clone(), Body(counting(&group))).await?.0;
+    page(&visit, &state, &operator.0, Act::Discard, &group, &count).await
 }
 
-async fn page(visit: &Visit, state: &State, act: Act, group: &Group, count: &Outcome) -> Result<Html<String>, Problem> {
-    let examples = find(state, &Search { limit: Some(EXAMPLES.into()), ..group.search() }).await?.messages;
+async fn page(
+    visit: &Visit,
+    state: &State,
+    caller: &Caller,
+    act: Act,
+    group: &Group,
+    count: &Outcome,
+) -> Result<Html<String>, Problem> {
+    let examples = find(state, caller, &Search { limit: Some(EXAMPLES.into()), ..group.search() }).await?.messages;
     Ok(Html(dry_run(visit, act, group, count, &examples).into_string()))
 }
 
@@ -127,12 +134,12 @@ pub async fn ask_replay(
     let until = moment(&wished.until, visit.now)?.or(Some(visit.now));
     let topic = Some(wished.topic.trim().to_owned()).filter(|topic| !topic.is_empty());
     let again = Again { topic: topic.clone(), since, until, dry_run: true, ..Again::default() };
-    let count = replay_messages(operator, state.clone(), Path(consumer.clone()), Body(again)).await?.0;
+    let count = replay_messages(operator.clone(), state.clone(), Path(consumer.clone()), Body(again)).await?.0;
     // The newest may not be sent yet.
     let search =
         Search { topic: topic.clone(), since, until, limit: Some(20 * i64::from(EXAMPLES)), ..Search::default() };
     let sent =
-        find(&state, &search).await?.messages.into_iter().filter(|m| ["sent", "consumed"].contains(&m.state.as_str()));
+        find(&state, &operator.0, &search).await?.messages.into_iter().filter(|m| ["sent", "consumed"].contains(&m.state.as_str()));
     let examples: Vec<_> = sent.take(EXAMPLES.into()).collect();
     let range = Range {
         topic: topic.unwrap_or_default(),

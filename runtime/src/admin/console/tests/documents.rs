@@ -10,7 +10,6 @@ use super::super::entry::Door;
 use super::super::lang::Language;
 use super::super::messages::Outcome as Answer;
 use super::super::notice::{Deed, Notice};
-use super::super::payload::Content;
 use super::super::replay::Range;
 use super::super::transactions::Filter;
 use super::super::visit::{Reader, Visit};
@@ -22,6 +21,7 @@ use super::super::{
 use crate::access::Role;
 use crate::admin::Problem;
 use crate::admin::bulk::Outcome;
+use crate::admin::sight::Content;
 use crate::store::search::Found;
 use crate::store::views::{Message, Sample, Status, Transaction};
 
