@@ -11,6 +11,7 @@ mod caller;
 pub mod console;
 mod consumers;
 mod cookie;
+mod counted;
 mod dress;
 mod events;
 mod guard;

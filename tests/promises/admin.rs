@@ -2,6 +2,7 @@
 
 mod doors;
 mod fuzzed;
+mod growing;
 mod hidden;
 mod https;
 mod issuer;

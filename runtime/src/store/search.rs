@@ -212,6 +212,20 @@ impl Store {
         if ids.is_empty() { Ok(Vec::new()) } else { self.messages(&ids).await }
     }
 
+    /// Which of these dead messages were dead already when they were counted, in their order; and whether the last one that was counted, if
+    /// not all of them were, is among or before them.
+    pub async fn counted(
+        &self,
+        ids: &[Uuid],
+        as_of: OffsetDateTime,
+        last: Option<Uuid>,
+    ) -> Result<(Vec<Uuid>, bool), Error> {
+        let rows = self.views.request(include_str!("views/counted.sql"), &[&ids, &as_of, &last]).await?;
+        let is = |row: &&Row, word: &str| row.get::<_, &str>(1) == word;
+        let counted = rows.iter().filter(|row| is(row, "counted")).map(|row| row.get(0)).collect();
+        Ok((counted, rows.iter().any(|row| is(&row, "beyond"))))
+    }
+
     /// One message.
     pub async fn message(&self, id: Uuid) -> Result<Option<Message>, Error> {
         Ok(self.messages(&[id]).await?.pop())

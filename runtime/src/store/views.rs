@@ -4,6 +4,7 @@ mod documents;
 mod utc;
 
 use serde::de::DeserializeOwned;
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 pub use self::documents::{
@@ -108,6 +109,12 @@ impl Store {
     /// How it went in the last so many minutes, oldest first.
     pub async fn samples(&self, minutes: i32) -> Result<Vec<Sample>, Error> {
         self.documents(include_str!("views/samples.sql"), &[&minutes]).await
+    }
+
+    /// What time it is there.
+    pub async fn now(&self) -> Result<OffsetDateTime, Error> {
+        let rows = self.views.request(include_str!("views/now.sql"), &[]).await?;
+        rows.first().map(|row| row.get(0)).ok_or_else(|| Error::Retry("the time came without a row".into()))
     }
 
     /// Rows of one JSON document each.

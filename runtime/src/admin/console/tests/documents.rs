@@ -175,7 +175,7 @@ fn of_messages(visit: &Visit, t: &'static str) -> Vec<(&'static str, maud::Marku
                                        {"consumer": "-", "topic": t, "failure": "", "messages": 7, "since": AT, "example": ID}]),
     );
     let group = Group::of(&groups[0]);
-    let count = |matched| Outcome { matched, done: 0, has_more: true };
+    let count = |matched| Outcome { matched, done: 0, has_more: true, counted: "1795294800123456".parse().ok() };
     let dead_one = a_message(t, "dead");
     vec![
         ("messages", messages::messages(visit, &wanted, &consumers, &Answer::Found(found))),
