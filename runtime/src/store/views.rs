@@ -69,6 +69,12 @@ impl Store {
         self.documents(include_str!("views/consumers_shown.sql"), &[]).await
     }
 
+    /// The names of so many consumers.
+    pub async fn consumer_names(&self, rows_max: i64) -> Result<Vec<String>, Error> {
+        let rows = self.views.request(include_str!("views/consumer_names.sql"), &[&rows_max]).await?;
+        Ok(rows.iter().map(|row| row.get(0)).collect())
+    }
+
     /// The records of the first messages that a consumer has not finished.
     pub async fn unfinished_records(&self, consumer: &str, rows_max: i64) -> Result<Vec<InboxRecord>, Error> {
         self.documents(include_str!("views/unfinished_records.sql"), &[&consumer, &rows_max]).await

@@ -26,6 +26,9 @@ const LINES: usize = 100;
 /// Deployments of all plugins: the current one of each must be among them.
 const DEPLOYMENTS: i64 = 500;
 
+/// More names than that help nobody who chooses one.
+const CONSUMERS: i64 = 500;
+
 /// What a page answers.
 type Page = Result<Html<String>, Problem>;
 
@@ -96,7 +99,7 @@ pub async fn messages(
             Err(refused) => Outcome::Refused(refused.to_string()),
         },
     };
-    let consumers: Vec<_> = state.store.consumers_shown().await?.into_iter().map(|c| c.name).collect();
+    let consumers = state.store.consumer_names(CONSUMERS).await?;
     Ok(html(super::messages::messages(&visit, &wanted, &consumers, &outcome)).into_response())
 }
 
