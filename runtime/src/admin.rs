@@ -11,6 +11,7 @@ mod caller;
 pub mod console;
 mod consumers;
 mod cookie;
+mod counted;
 mod deliveries;
 mod dress;
 mod endpoints;
@@ -25,6 +26,7 @@ mod overview;
 mod page;
 mod plugins;
 mod routes;
+mod sight;
 mod state;
 mod tokens;
 mod transactions;
@@ -44,6 +46,7 @@ pub use self::page::Pages;
 pub use self::routes::{Route, openapi, routes};
 pub use self::state::{Parts, State};
 use crate::access::Role;
+use crate::consumers::is_pattern;
 pub use crate::problem::Problem;
 use crate::serving::{Served, Tls};
 use crate::store::Store;
@@ -63,6 +66,8 @@ pub struct Config {
     pub source: Option<String>,
     /// Who sees payloads; keys, headers and reasons are seen by all.
     pub payloads: Payloads,
+    /// Patterns of topics whose payloads, and values of headers, are hidden from the role `view` whatever `payloads` says.
+    pub payloads_hidden: Vec<String>,
     /// A session that nobody uses for so long has ended.
     pub session_idle_s: u32,
     /// A session ends after this, used or not.
@@ -82,6 +87,7 @@ impl Default for Config {
             public_url: None,
             source: None,
             payloads: Payloads::View,
+            payloads_hidden: Vec::new(),
             session_idle_s: 1800,
             session_max_s: 43_200,
             tls: None,
@@ -145,6 +151,10 @@ impl Config {
         if !(IDLE_S_MIN..=self.session_max_s).contains(&self.session_idle_s) {
             faults.push(format!("admin.session_idle_s: from {IDLE_S_MIN} to session_max_s"));
         }
+        let is_wrong = |pattern: &&String| !is_pattern(pattern);
+        faults.extend(self.payloads_hidden.iter().filter(is_wrong).map(|pattern| {
+            format!("admin.payloads_hidden: {pattern:?} is no pattern of topics: write orders.created, payments.* or payments.>")
+        }));
         faults.extend(Site::new(self.public_url.as_deref(), self.tls.is_some()).err());
         faults.extend(self.oidc.as_ref().and_then(|oidc| oidc.fault()));
         faults
@@ -221,6 +231,17 @@ mod tests {
         }
         for local in ["127.0.0.1:9180", "[::1]:9180"] {
             assert!(config(local, Auth::None).faults().is_empty(), "{local}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_pattern_hides_nothing_and_is_refused() {
+        let config = |pattern: &str| Config { payloads_hidden: vec![pattern.to_owned()], ..Config::default() };
+        for right in ["payments.>", "*.cards", "payments", ">"] {
+            assert!(config(right).faults().is_empty(), "{right}");
+        }
+        for wrong in ["payments.", "payments.>.x", "", "pay ments"] {
+            assert!(config(wrong).faults()[0].contains("payloads_hidden"), "{wrong}");
         }
     }
 }

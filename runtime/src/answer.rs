@@ -94,6 +94,7 @@ impl From<Refusal> for Fault {
 impl From<Error> for Fault {
     fn from(e: Error) -> Self {
         match e {
+            Error::Refused(refusal) => Self::invalid(refusal.to_string()),
             Error::Retry(why) => {
                 tracing::debug!(why, "a request has trouble with the database");
                 Self::new(Code::Unavailable, "the database does not answer: repeat it later".into())

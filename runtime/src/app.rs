@@ -360,6 +360,7 @@ async fn until_it_answers<T>(source: &str, mut work: impl AsyncFnMut() -> Result
         match work().await {
             Ok(value) => return Ok(value),
             Err(Error::Fatal(text)) => bail!(text),
+            Err(Error::Refused(refusal)) => bail!(refusal),
             Err(Error::Retry(why)) => {
                 if !std::mem::replace(&mut told, true) {
                     tracing::warn!(source, why, "the database does not answer; trying again");

@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 use utoipa::openapi::{ContentBuilder, OpenApi, Ref, ResponseBuilder};
 
 use crate::store::Error;
+use crate::store::refusal::{Fault, Refusal};
 
 /// Why a request was not carried out, as `application/problem+json`.
 #[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
@@ -24,6 +25,9 @@ pub struct Problem {
     pub detail: String,
     /// What to do about it.
     pub remedy: String,
+    /// The rule of the database that refuses it, if one does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
     /// Seconds after which it may be repeated.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_after_s: Option<u64>,
@@ -76,7 +80,7 @@ impl Problem {
     fn new(status: StatusCode, word: &str, title: &str, detail: String, remedy: String) -> Self {
         let detail = detail.chars().take(DETAIL_CHARS_MAX).collect();
         let kind = format!("urn:avouch:problem:{word}");
-        Self { kind, title: title.to_owned(), status: status.as_u16(), detail, remedy, retry_after_s: None }
+        Self { kind, title: title.to_owned(), status: status.as_u16(), detail, remedy, rule: None, retry_after_s: None }
     }
 
     /// Too many tries; the next one in so many seconds.
@@ -95,6 +99,16 @@ impl Problem {
         )
     }
 
+    fn of(refusal: Refusal) -> Self {
+        let Refusal { rule, what, remedy, fault } = refusal;
+        let detail = format!("{what} (rule {rule})");
+        let problem = match fault {
+            Fault::Request => Self::refused(detail, remedy),
+            Fault::State => Self::conflict(detail, remedy),
+        };
+        Self { rule: Some(rule), ..problem }
+    }
+
     /// The status of the answer.
     pub fn status(&self) -> StatusCode {
         StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
@@ -104,6 +118,7 @@ impl Problem {
 impl From<Error> for Problem {
     fn from(e: Error) -> Self {
         match e {
+            Error::Refused(refusal) => Self::of(refusal),
             Error::Retry(why) => {
                 tracing::debug!(why, "a request has trouble with the database");
                 Self::unavailable("the database does not answer", "repeat it later; /readyz tells when")

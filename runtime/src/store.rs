@@ -15,6 +15,7 @@ mod plugins;
 mod receipts;
 pub mod receivers;
 mod recoveries;
+pub mod refusal;
 mod rows;
 pub mod search;
 mod streams;
@@ -41,6 +42,7 @@ pub use self::ownership::{Owned, Report, Share};
 pub use self::plugins::{Deployment, LogLine};
 pub use self::receipts::{Awaited, Dead, GivenUp, Missed, Places, Stretch, Told};
 pub use self::recoveries::{DeadLetter, Recovery, SentAgain};
+use self::refusal::Refusal;
 use self::rows::{AskColumns, columns, payload_of, read_row, u16_of, usize_of};
 pub use self::streams::{Loss, Succession, Successor};
 use crate::meters::Scope;
@@ -96,6 +98,16 @@ pub enum Error {
     /// Trying again will not help: a person must act.
     #[error("{0}")]
     Fatal(String),
+    /// The request itself is refused: whoever asked must ask for something else.
+    #[error(transparent)]
+    Refused(Refusal),
+}
+
+impl Error {
+    /// Of a statement that somebody asked for, with their values in it.
+    fn of_request(e: tokio_postgres::Error) -> Self {
+        Refusal::of(&e).map_or_else(|| e.into(), Self::Refused)
+    }
 }
 
 impl From<tokio_postgres::Error> for Error {

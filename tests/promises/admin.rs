@@ -2,6 +2,8 @@
 
 mod doors;
 mod fuzzed;
+mod growing;
+mod hidden;
 mod https;
 mod issuer;
 mod known;
@@ -9,6 +11,7 @@ mod large;
 mod limits;
 mod pages;
 mod parties;
+mod refused;
 mod sessions;
 mod tokens;
 mod views;

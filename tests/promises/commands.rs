@@ -1,5 +1,6 @@
 //! What people do at the command line: each command on a real database, for people and for programs.
 
+mod acted;
 mod acting;
 mod history;
 mod listing;

@@ -1,12 +1,20 @@
 //! The console in a browser: what people do with it, on any screen, by keys, and with texts that mean them ill.
 
+use std::path::Path;
+
+use avouch_runtime::access::Role;
+use avouch_runtime::admin::{Access, Route, routes};
 use avouch_tests::browser::{Browser, Page, Screen, Theme, View};
 use avouch_tests::hostile_text::{Harm, assert_inert, corpus};
+use avouch_tests::plugins;
 use avouch_tests::wait::{secs, until};
+use reqwest::Method;
+use serde_json::json;
 use uuid::Uuid;
 
 use crate::admin::Served;
 use crate::notify::Receiver;
+use crate::schema::File;
 
 const NOTIFY: &str =
     "[notify]\ntopics = [\"payments.>\"]\nallow = [\"127.0.0.0/8\"]\nallow_http = true\nevery_ms = 20\n";
@@ -269,4 +277,107 @@ async fn viewer_sees_no_buttons_and_keys_are_told() {
     page.press("Escape").await;
     page.wait_until_gone("dialog").await;
     page.assert_quiet().await;
+}
+
+/// Another version of a plugin: WebAssembly takes sections that nobody knows.
+fn next_version(of: &str) -> File {
+    let mut bytes = std::fs::read(plugins::file(of)).expect("it is built");
+    bytes.extend_from_slice(b"\0\x05\x04next");
+    let file = File::new("next.wasm", "");
+    std::fs::write(file.path(), bytes).expect("it can be written");
+    file
+}
+
+async fn deploy(desk: &Desk, page: &Page, file: &Path, why: &str) {
+    page.goto(&desk.at("/plugins")).await;
+    page.click("details.deed summary").await;
+    page.choose_file("details[open] input[type=file]", file).await;
+    page.fill("details[open] input[name=why]", why).await;
+    page.click("details[open] button").await;
+    page.wait_for_text("deployed.").await;
+}
+
+#[tokio::test]
+async fn plugin_is_deployed_by_its_file_and_the_version_before_answers_again() {
+    let desk = Desk::new().await;
+    let page = desk.page("admin", View::default()).await;
+    let digest = async || -> String {
+        let sql = "select digest from avouch.deployment where name = 'fingerprint' order by id desc limit 1";
+        desk.served.ground.client.query_one(sql, &[]).await.expect("it is deployed").get(0)
+    };
+    deploy(&desk, &page, &plugins::file("fingerprint"), "release 1").await;
+    let first = digest().await;
+    let next = next_version("fingerprint");
+    deploy(&desk, &page, Path::new(next.path()), "release 2").await;
+    let second = digest().await;
+    assert_ne!(first, second);
+    page.click("tbody details.deed summary").await;
+    page.fill("tbody details[open] input[name=why]", "it is slower").await;
+    page.click("tbody details[open] button").await;
+    page.wait_for_text("this version answers again.").await;
+    assert_eq!(digest().await, first);
+    let sql = "select string_agg(action || ' ' || why, ', ' order by id) from avouch.audit where action like '%plugin' or action = 'deploy'";
+    let audit: String = desk.served.ground.client.query_one(sql, &[]).await.expect("is valid").get(0);
+    assert_eq!(audit, "deploy release 1, deploy release 2, roll back plugin it is slower");
+    page.assert_quiet().await;
+}
+
+/// What somebody who looks must not do.
+fn mutating() -> Vec<Route> {
+    let changes =
+        |route: &Route| route.method != Method::GET && matches!(route.access, Access::Needs(role) if role > Role::View);
+    routes().into_iter().filter(changes).collect()
+}
+
+/// The status that a page of the console is answered when its script asks this of its own server.
+async fn asked_in(page: &Page, desk: &Desk, route: &Route) -> i64 {
+    let path = route.path.replace("{id}", &desk.message.to_string()).replace("{consumer}", "billing");
+    let path = path.replace("{name}", if path.contains("consumers") { "billing" } else { "fingerprint" });
+    let (kind, body) = if route.path == "/v1/holds/pause" {
+        ("application/json", r#"{"kind":"topic","name":"orders","reason":"x"}"#)
+    } else if route.path.starts_with("/v1/") {
+        ("application/json", "{}")
+    } else {
+        ("application/x-www-form-urlencoded", "kind=topic&name=orders&why=x&next=%2Fholds")
+    };
+    let request =
+        json!({"method": route.method.as_str(), "headers": {"content-type": kind}, "body": body, "redirect": "manual"});
+    let status = page.evaluate(&format!("fetch({}, {request}).then(answer => answer.status)", json!(path))).await;
+    status.as_i64().unwrap_or_else(|| panic!("{path} is not answered: {status}"))
+}
+
+#[tokio::test]
+async fn viewer_is_offered_nothing_that_changes_and_is_refused_it_from_the_page_too() {
+    let desk = Desk::new().await;
+    let viewer = desk.page("view", View::default()).await;
+    let mut offered = 0;
+    let admin = desk.page("admin", View::default()).await;
+    for (name, path) in desk.places().into_iter().filter(|(name, _)| *name != "resend") {
+        viewer.goto(&desk.at(&path)).await;
+        let forms = "main form[method=post], main .deed, main a[href^='/dead/resend'], main a[href^='/dead/discard']";
+        assert_eq!(viewer.texts(forms).await, Vec::<String>::new(), "{name}");
+        viewer.assert_quiet().await;
+        admin.goto(&desk.at(&path)).await;
+        offered += admin.texts(forms).await.len();
+    }
+    assert!(offered > 10, "the same pages offer an administrator what they do: {offered}");
+    viewer.goto(&desk.at("/dead/resend?consumer=-&topic=held&failure=no%20customer%20%3F")).await;
+    viewer.wait_for_text("This is not yours to do").await;
+    viewer.goto(&desk.at("/holds")).await;
+    let routes = mutating();
+    assert!(routes.len() > 25, "{routes:?}");
+    for route in &routes {
+        assert_eq!(asked_in(&viewer, &desk, route).await, 403, "{route:?}");
+    }
+    let held = "select count(*) from avouch.hold where name = 'orders'";
+    let count =
+        async |sql: &str| -> i64 { desk.served.ground.client.query_one(sql, &[]).await.expect("is valid").get(0) };
+    assert_eq!(count(held).await, 0);
+    // The page's request itself is good: somebody who may is let in with it.
+    admin.goto(&desk.at("/holds")).await;
+    let pause = routes.iter().find(|route| route.path == "/v1/holds/pause").expect("it is one");
+    assert_eq!(asked_in(&admin, &desk, pause).await, 204);
+    assert_eq!(count(held).await, 1);
+    let view = "select count(*) from avouch.audit where actor like 'view%'";
+    assert_eq!(count(view).await, 0, "nothing was done by somebody who looks");
 }

@@ -11,8 +11,8 @@ use avouch_tests::database::Database;
 use tokio_postgres::{Client, SimpleQueryMessage};
 use uuid::Uuid;
 
-pub use self::pages::{blocks, read, section, table};
-use self::pages::{code_words, files, root, slug, statements, tests};
+pub use self::pages::{blocks, files, read, section, table};
+use self::pages::{code_words, root, slug, statements, tests};
 
 const PAGES: &[&str] = &[
     "README.md",

@@ -1,6 +1,7 @@
 //! Each hot statement is planned by its index, at a million rows and with half a million dead entries at the head.
 
 mod notify;
+mod people;
 
 use avouch_runtime::store::FIXED_PLANS;
 use avouch_tests::database::Database;

@@ -1,4 +1,5 @@
-//! What is done with many messages at once: first counted, then confirmed by that number, then done in bounded steps.
+//! What is done with many messages at once: first counted, then confirmed by that number, then done in bounded steps with those that were
+//! counted.
 
 use axum::Json;
 use axum::extract;
@@ -10,12 +11,12 @@ use uuid::Uuid;
 use super::body::{Body, Path};
 use super::caller::{Caller, Operator, Viewer};
 use super::consumers::known_consumer;
-use super::messages::find;
+use super::counted::Counted;
 use super::problem::Problem;
 use super::state::State;
 use crate::store::operate::{By, Forget};
-use crate::store::search::Search;
-use crate::store::views::FailureGroup;
+use crate::store::search::{Refused, Search};
+use crate::store::views::{FailureGroup, Message};
 
 /// So many are changed by one statement.
 const STEP: usize = 200;
@@ -24,7 +25,7 @@ const MESSAGES_MAX: usize = 10_000;
 /// Looks of one request. Each looks at a bounded number of rows, so that a search that finds little ends too.
 const LOOKS_MAX: usize = 200;
 /// As many as one answer of a search has.
-const LOOK_ROWS: i64 = 500;
+const LOOK_ROWS: u16 = 500;
 
 /// Dead messages: named, or of a group.
 #[derive(Debug, Default, Deserialize, ToSchema)]
@@ -44,6 +45,9 @@ pub struct Which {
     pub dry_run: bool,
     /// The number that the dry run said: needed unless `ids` are named.
     pub confirm: Option<usize>,
+    /// What the dry run told as `counted`: what came since is left alone, however many. Without it, the number must still be the same.
+    #[schema(value_type = Option<String>)]
+    pub counted: Option<Counted>,
     /// Why, for the audit.
     pub reason: Option<String>,
 }
@@ -70,6 +74,9 @@ pub struct Again {
     pub dry_run: bool,
     /// The number that the dry run said: needed unless `ids` are named.
     pub confirm: Option<usize>,
+    /// What the dry run told as `counted`: what came since is left alone, however many. Without it, the number must still be the same.
+    #[schema(value_type = Option<String>)]
+    pub counted: Option<Counted>,
     /// Why, for the audit.
     pub reason: Option<String>,
 }
@@ -83,12 +90,24 @@ pub struct Outcome {
     pub done: usize,
     /// There are more than one request takes.
     pub has_more: bool,
+    /// Of a dry run: which they are, for the request that confirms them.
+    #[schema(value_type = Option<String>)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub counted: Option<Counted>,
 }
 
 /// Those that a request is about.
 struct Matched {
     ids: Vec<Uuid>,
     has_more: bool,
+    counted: Option<Counted>,
+}
+
+/// What is meant, if not by ids.
+struct Sort {
+    search: Search,
+    /// A group of dead messages, or a stretch of those that were sent.
+    is_dead: bool,
 }
 
 /// Dead messages by what is wrong with them, the largest group first.
@@ -109,9 +128,10 @@ pub async fn resend_messages(
     Body(which): Body<Which>,
 ) -> Result<Json<Outcome>, Problem> {
     let matched = matched_dead(&state, &which, &["dead"]).await?;
-    if !is_confirmed(&matched, &which.ids, which.dry_run, which.confirm)? {
-        return Ok(counted(&matched));
+    if which.dry_run {
+        return Ok(told(&matched));
     }
+    confirmed(&matched, &which.ids, which.confirm, which.counted)?;
     in_steps(&state, by(&caller, which.reason.as_deref()), &Act::Resend, &matched).await
 }
 
@@ -124,9 +144,10 @@ pub async fn discard_messages(
     Body(which): Body<Which>,
 ) -> Result<Json<Outcome>, Problem> {
     let matched = matched_dead(&state, &which, &["dead", "ready", "prepared"]).await?;
-    if !is_confirmed(&matched, &which.ids, which.dry_run, which.confirm)? {
-        return Ok(counted(&matched));
+    if which.dry_run {
+        return Ok(told(&matched));
     }
+    confirmed(&matched, &which.ids, which.confirm, which.counted)?;
     in_steps(&state, by(&caller, which.reason.as_deref()), &Act::Discard, &matched).await
 }
 
@@ -146,9 +167,10 @@ pub async fn replay_messages(
         ));
     }
     let matched = matched_sent(&state, &again).await?;
-    if !is_confirmed(&matched, &again.ids, again.dry_run, again.confirm)? {
-        return Ok(counted(&matched));
+    if again.dry_run {
+        return Ok(told(&matched));
     }
+    confirmed(&matched, &again.ids, again.confirm, again.counted)?;
     let forget = if again.forget { Forget::Record } else { Forget::Nothing };
     in_steps(&state, by(&caller, again.reason.as_deref()), &Act::Replay(consumer, forget), &matched).await
 }
@@ -163,76 +185,141 @@ async fn matched_dead(state: &State, which: &Which, states: &[&str]) -> Result<M
         failure: which.failure.clone(),
         ..Search::default()
     };
-    matched(state, &which.ids, group.iter().any(|part| part.is_some()), search, states).await
+    let sort = group.iter().any(|part| part.is_some()).then_some(Sort { search, is_dead: true });
+    let mut matched = matched(state, &which.ids, sort, which.counted, states).await?;
+    // Of one key the older must be ready before the younger is, and the newest were found first.
+    if which.ids.is_empty() {
+        matched.ids.reverse();
+    }
+    Ok(matched)
 }
 
 async fn matched_sent(state: &State, again: &Again) -> Result<Matched, Problem> {
     let is_said = again.topic.is_some() || again.since.is_some() || again.until.is_some();
     let search = Search { topic: again.topic.clone(), since: again.since, until: again.until, ..Search::default() };
-    let mut matched = matched(state, &again.ids, is_said, search, &["sent", "consumed"]).await?;
+    let sort = is_said.then_some(Sort { search, is_dead: false });
+    let mut matched = matched(state, &again.ids, sort, again.counted, &["sent", "consumed"]).await?;
     // Ids grow with time: what was inserted first is sent first.
     matched.ids.sort_unstable();
     Ok(matched)
 }
 
-/// Those of `ids`, or of the search, that are in one of these states.
+/// Those of `ids`, or of the sort, that are in one of these states.
 async fn matched(
     state: &State,
     ids: &[Uuid],
-    is_said: bool,
-    mut search: Search,
+    sort: Option<Sort>,
+    counted: Option<Counted>,
     states: &[&str],
 ) -> Result<Matched, Problem> {
-    if ids.is_empty() != is_said {
-        return Err(Problem::refused(
+    match sort {
+        Some(sort) if ids.is_empty() => matched_sort(state, sort, counted, states).await,
+        None if !ids.is_empty() && counted.is_none() => matched_ids(state, ids, states).await,
+        _ => Err(Problem::refused(
             "which messages are meant is not clear",
-            "name ids, or say of which sort, not both",
-        ));
+            "name ids, or say of which sort (and then what was counted), not both",
+        )),
     }
-    let of_state = |messages: Vec<crate::store::views::Message>| {
-        messages.into_iter().filter(|m| states.contains(&m.state.as_str())).map(|m| m.id).collect::<Vec<_>>()
-    };
+}
+
+async fn matched_ids(state: &State, ids: &[Uuid], states: &[&str]) -> Result<Matched, Problem> {
     if ids.len() > MESSAGES_MAX {
         return Err(Problem::refused(format!("{} ids", ids.len()), format!("send at most {MESSAGES_MAX} at a time")));
     }
-    let mut matched = Matched { ids: Vec::new(), has_more: false };
+    let mut matched = Matched { ids: Vec::new(), has_more: false, counted: None };
     for ids in ids.chunks(STEP) {
-        matched.ids.extend(of_state(state.store.messages(ids).await?));
+        matched.ids.extend(of_state(state.store.messages(ids).await?, states).iter().map(|m| m.id));
     }
-    search.limit = Some(LOOK_ROWS);
-    let looks = if is_said { LOOKS_MAX } else { 0 };
-    for _ in 0..looks {
-        let found = find(state, &search).await?;
-        matched.ids.extend(of_state(found.messages));
-        search.cursor = found.cursor;
-        if search.cursor.is_none() || matched.ids.len() >= MESSAGES_MAX {
-            break;
-        }
-    }
-    matched.has_more = search.cursor.is_some() || matched.ids.len() > MESSAGES_MAX;
-    matched.ids.truncate(MESSAGES_MAX);
     Ok(matched)
 }
 
-/// Whether it is to be done now; a problem if the number has changed since it was counted.
-fn is_confirmed(matched: &Matched, ids: &[Uuid], dry_run: bool, confirm: Option<usize>) -> Result<bool, Problem> {
+/// Looks until there are no more, or one more look could find more than one request takes.
+async fn matched_sort(
+    state: &State,
+    mut sort: Sort,
+    counted: Option<Counted>,
+    states: &[&str],
+) -> Result<Matched, Problem> {
+    let now = state.store.now().await?;
+    // What was counted has room, though a look finds less of it once others stand in between.
+    let room = if counted.is_some() { 1 } else { usize::from(LOOK_ROWS) };
+    let mut counted = counted.unwrap_or(Counted { as_of: now, last: None });
+    counted.check(now)?;
+    let mut matched = Matched { ids: Vec::new(), has_more: false, counted: None };
+    sort.search.limit = Some(LOOK_ROWS.into());
+    for _ in 0..LOOKS_MAX {
+        let seen = if sort.is_dead {
+            look_at_dead(state, &sort.search, counted).await?
+        } else {
+            look_at_sent(state, &sort.search, counted, states).await?
+        };
+        matched.ids.extend(seen.ids);
+        matched.has_more = seen.is_beyond || seen.cursor.is_some();
+        let has_room = matched.ids.len() + room <= MESSAGES_MAX;
+        sort.search.cursor = seen.cursor.filter(|_| has_room && !seen.is_beyond);
+        if sort.search.cursor.is_none() {
+            break;
+        }
+    }
+    matched.ids.truncate(MESSAGES_MAX);
+    if counted.last.is_none() && matched.has_more {
+        counted.last = matched.ids.last().copied();
+    }
+    matched.counted = Some(counted);
+    Ok(matched)
+}
+
+/// One look: those of it that were counted, where the next one begins, and whether some stand behind the last one that was counted.
+struct Seen {
+    ids: Vec<Uuid>,
+    cursor: Option<String>,
+    is_beyond: bool,
+}
+
+fn unsearchable(e: Refused) -> Problem {
+    Problem::invalid(e.to_string(), "correct the search")
+}
+
+async fn look_at_dead(state: &State, search: &Search, counted: Counted) -> Result<Seen, Problem> {
+    let (ids, cursor) = state.store.search_ids(search).await?.map_err(unsearchable)?;
+    let (ids, is_beyond) = state.store.counted(&ids, counted.as_of, counted.last).await?;
+    Ok(Seen { ids, cursor, is_beyond })
+}
+
+async fn look_at_sent(state: &State, search: &Search, counted: Counted, states: &[&str]) -> Result<Seen, Problem> {
+    let found = state.store.search(search).await?.map_err(unsearchable)?;
+    // What was sent once more since is in other hands already.
+    let is_later = |m: &Message| m.sent_at.is_none_or(|at| at > counted.as_of);
+    let is_beyond = |m: &Message| counted.last.is_some_and(|last| m.id < last);
+    let messages = of_state(found.messages, states);
+    let those = messages.iter().filter(|m| !is_later(m) && !is_beyond(m)).map(|m| m.id).collect();
+    Ok(Seen { ids: those, cursor: found.cursor, is_beyond: messages.iter().any(is_beyond) })
+}
+
+fn of_state(messages: Vec<Message>, states: &[&str]) -> Vec<Message> {
+    messages.into_iter().filter(|m| states.contains(&m.state.as_str())).collect()
+}
+
+/// Refuses if it is not confirmed. Of what was counted some may have gone meanwhile; more than that was not seen by anybody: it is what was
+/// written down at the very moment of counting.
+fn confirmed(matched: &Matched, ids: &[Uuid], confirm: Option<usize>, counted: Option<Counted>) -> Result<(), Problem> {
     let count = matched.ids.len();
     match confirm {
-        _ if dry_run => Ok(false),
-        Some(number) if number != count => Err(Problem::conflict(
+        Some(number) if count > number || counted.is_none() && count != number => Err(Problem::conflict(
             format!("{count} messages match now, and {number} were confirmed"),
-            "look at them again, then confirm that number",
+            "look at them again (dry_run), then confirm that number, with what it tells as counted",
         )),
         None if ids.is_empty() => Err(Problem::conflict(
             format!("{count} messages match"),
-            format!("look at them first (dry_run), then send confirm = {count}"),
+            format!("look at them first (dry_run), then send confirm = {count}, and what it tells as counted"),
         )),
-        _ => Ok(true),
+        _ => Ok(()),
     }
 }
 
-fn counted(matched: &Matched) -> Json<Outcome> {
-    Json(Outcome { matched: matched.ids.len(), done: 0, has_more: matched.has_more })
+fn told(matched: &Matched) -> Json<Outcome> {
+    let Matched { ids, has_more, counted } = matched;
+    Json(Outcome { matched: ids.len(), done: 0, has_more: *has_more, counted: *counted })
 }
 
 /// What is done with messages.
@@ -253,7 +340,7 @@ async fn in_steps(state: &State, by: By<'_>, act: &Act, matched: &Matched) -> Re
         };
         done += moved.len();
     }
-    Ok(Json(Outcome { matched: matched.ids.len(), done, has_more: matched.has_more }))
+    Ok(Json(Outcome { matched: matched.ids.len(), done, has_more: matched.has_more, counted: None }))
 }
 
 /// Who does it, and why.

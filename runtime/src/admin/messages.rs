@@ -7,8 +7,9 @@ use utoipa::IntoParams;
 use uuid::Uuid;
 
 use super::body::{Path, Query};
-use super::caller::Viewer;
+use super::caller::{Caller, Viewer};
 use super::problem::Problem;
+use super::sight::Content;
 use super::state::State;
 use crate::store::search::{Found, Search};
 use crate::store::views::{Event, Message, Payload};
@@ -31,31 +32,31 @@ pub struct Cap {
 #[utoipa::path(get, path = "/v1/messages", tag = "messages", security(("token" = ["view"])), params(Search),
     responses((status = 200, body = Found)))]
 pub async fn list_messages(
-    _: Viewer,
+    Viewer(caller): Viewer,
     extract::State(state): extract::State<State>,
     Query(search): Query<Search>,
 ) -> Result<Json<Found>, Problem> {
-    Ok(Json(find(&state, &search).await?))
+    find(&state, &caller, &search).await.map(Json)
 }
 
 /// The same for other routes.
-pub async fn find(state: &State, search: &Search) -> Result<Found, Problem> {
+pub async fn find(state: &State, caller: &Caller, search: &Search) -> Result<Found, Problem> {
     let refused = |e: crate::store::search::Refused| Problem::invalid(e.to_string(), "correct the search");
-    state.store.search(search).await?.map_err(refused)
+    state.seen_by(caller).search(search).await?.map_err(refused)
 }
 
-/// One message, without its payload.
+/// One message, without its payload. Values of headers that `admin.payloads_hidden` hides are null.
 #[utoipa::path(get, path = "/v1/messages/{id}", tag = "messages", security(("token" = ["view"])), params(("id" = Uuid, Path)),
     responses((status = 200, body = Message)))]
 pub async fn get_message(
-    _: Viewer,
+    Viewer(caller): Viewer,
     extract::State(state): extract::State<State>,
     Path(id): Path<Uuid>,
 ) -> Result<Json<Message>, Problem> {
-    state.store.message(id).await?.map(Json).ok_or_else(|| no_message(id))
+    state.seen_by(&caller).message(id).await?.map(Json).ok_or_else(|| no_message(id))
 }
 
-/// Its payload, or the beginning of it. Who may see it is said in `admin.payloads`.
+/// Its payload, or the beginning of it. Who may see it is said in `admin.payloads` and `admin.payloads_hidden`.
 #[utoipa::path(get, path = "/v1/messages/{id}/payload", tag = "messages", security(("token" = ["view"])),
     params(("id" = Uuid, Path), Cap), responses((status = 200, body = Payload)))]
 pub async fn get_payload(
@@ -64,16 +65,17 @@ pub async fn get_payload(
     Path(id): Path<Uuid>,
     Query(cap): Query<Cap>,
 ) -> Result<Json<Payload>, Problem> {
-    if !state.config.payloads.are_shown_to(caller.role) {
-        return Err(Problem::forbidden(
-            format!("payloads are not shown to the role {}", caller.role.name()),
-            "ask an administrator; who may see them is said in admin.payloads",
-        ));
-    }
     let bytes_max = cap.bytes_max.unwrap_or(PAYLOAD_BYTES);
     let fits = i32::try_from(bytes_max).ok().filter(|_| (1..=PAYLOAD_BYTES_MAX).contains(&bytes_max));
     let unfit = || Problem::invalid(format!("bytes_max = {bytes_max}"), format!("write from 1 to {PAYLOAD_BYTES_MAX}"));
-    state.store.payload_shown(id, fits.ok_or_else(unfit)?).await?.map(Json).ok_or_else(|| no_message(id))
+    match state.seen_by(&caller).payload(id, fits.ok_or_else(unfit)?).await? {
+        Content::Shown(payload) => Ok(Json(payload)),
+        Content::Gone => Err(no_message(id)),
+        Content::Hidden => Err(Problem::forbidden(
+            format!("this payload is not shown to the role {}", caller.role.name()),
+            "ask an administrator; who may see it is said in admin.payloads and admin.payloads_hidden",
+        )),
+    }
 }
 
 /// What happened to it, its transaction and its consumers' records, oldest first.

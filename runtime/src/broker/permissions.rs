@@ -74,6 +74,8 @@ pub struct Uses {
     pub inbox: String,
 }
 
+/// Where it is asked which streams take a subject.
+pub(super) const NAMES: &str = "STREAM.NAMES";
 /// A name that no consumer, topic or stream of anybody has.
 const NOBODY: &str = "avouch-doctor";
 
@@ -95,6 +97,10 @@ impl Uses {
         let mut needs = vec![
             self.subscribe(format!("{}.>", self.inbox), format!("{}.{NOBODY}", self.inbox), "no answer arrives"),
             Need { is_vital: false, ..self.api_need("INFO", "INFO", Body::Look, "the account's limits are not known") },
+            Need {
+                is_vital: false,
+                ..self.api_need(NAMES, NAMES, Body::Look, "streams that take our subjects are not known")
+            },
         ];
         for (name, config, consumers) in &self.streams {
             needs.extend(self.of_stream(name, config));
@@ -182,9 +188,9 @@ impl Uses {
         let (next, ack) = (format!("CONSUMER.MSG.NEXT.{stream}"), format!("$JS.ACK.{stream}"));
         let probed = if durable == ">" { NOBODY } else { durable };
         let acks = if durable == ">" { format!("{ack}.>") } else { format!("{ack}.{durable}.>") };
-        // A request that can be read would get a message. What is acknowledged was never delivered.
+        // A request that can be read would get a message, and a place that can be read would acknowledge one.
         let next = self.api_need(&format!("{next}.{durable}"), &format!("{next}.{probed}"), Body::Broken, why);
-        [next, publish(acks, format!("{ack}.{probed}.1.1.1.1.0"), why)]
+        [next, publish(acks, format!("{ack}.{probed}.{NOBODY}"), why)]
     }
 
     fn of_bucket(&self, bucket: &str, manage: Manage) -> Vec<Need> {
@@ -234,6 +240,7 @@ mod tests {
         Uses {
             api: "$JS.API".into(),
             streams: vec![("AVOUCH".into(), Config::default(), consumers)],
+            fed: Some(("AVOUCH".into(), "notify".into())),
             events: Some("AVOUCH_EVENTS".into()),
             bucket: Some(("avouch_inbox".into(), Manage::Create)),
             dead: None,
@@ -256,7 +263,7 @@ mod tests {
     fn nothing_that_acts_is_asked_with_an_empty_request() {
         for need in uses().needs().iter().filter(|n| n.direction == Direction::Publish) {
             let Probe { subject, body } = &need.probe;
-            let acts = ["CREATE", "UPDATE", "PAUSE", "PURGE", "MSG.GET"].iter().any(|verb| subject.contains(verb));
+            let acts = ["CREATE", "UPDATE", "PAUSE", "PURGE", "MSG.GET", "MSG.NEXT"].iter().any(|verb| subject.contains(verb));
             assert!(!acts || matches!(body, Body::Broken | Body::PurgeNothing), "{subject} with {body:?}");
             let removes = subject.contains("DELETE") || subject.contains("PAUSE");
             assert!(!removes || subject.ends_with(NOBODY), "{subject} is of somebody");

@@ -12,7 +12,7 @@ use time::OffsetDateTime;
 use tokio::sync::watch;
 
 use super::login::{options, servers};
-use super::permissions::{Body, Direction, Need, violated};
+use super::permissions::{Body, Direction, NAMES, Need, violated};
 use super::streams::covers;
 use super::{Config, Error, remedy_of};
 use crate::store::full_text;
@@ -304,7 +304,7 @@ impl Survey {
         struct Names {
             streams: Option<Vec<String>>,
         }
-        match self.ask::<Names>("STREAM.NAMES".into(), json!({ "subject": subject })).await {
+        match self.ask::<Names>(NAMES.into(), json!({ "subject": subject })).await {
             Found::There(names) => Found::There(names.streams.unwrap_or_default()),
             Found::Missing => Found::Missing,
             Found::Denied => Found::Denied,

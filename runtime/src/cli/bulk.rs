@@ -5,7 +5,6 @@ use std::io::{BufRead, IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
@@ -96,9 +95,7 @@ pub async fn each<'a>(
     let bar = bar(ids.len());
     let mut done = HashSet::with_capacity(ids.len());
     for batch in ids.chunks(BATCH) {
-        let touched = act(batch).await.with_context(|| {
-            format!("{action}: {} of {} are done, and the others are not: repeat it for those", done.len(), ids.len())
-        })?;
+        let touched = act(batch).await.map_err(|e| stopped(e, action, done.len(), ids.len()))?;
         done.extend(touched);
         bar.inc(batch.len() as u64);
     }
@@ -117,9 +114,7 @@ pub async fn counted<'a>(
     let bar = bar(count);
     let mut done = 0;
     while done < count {
-        let step = act(BATCH.min(count - done))
-            .await
-            .with_context(|| format!("{action}: {done} of {count} are done, and the others are not: repeat it"))?;
+        let step = act(BATCH.min(count - done)).await.map_err(|e| stopped(e, action, done, count))?;
         if step == 0 {
             break;
         }
@@ -128,6 +123,12 @@ pub async fn counted<'a>(
     }
     bar.finish_and_clear();
     Ok(Outcome { action, dry_run: false, count, done, not_done: Vec::new() })
+}
+
+/// What was done before it stays done. What is refused is refused again.
+fn stopped(e: Error, action: &str, done: usize, of: usize) -> anyhow::Error {
+    let next = if matches!(e, Error::Refused(_)) { "" } else { ": repeat it for those" };
+    anyhow::Error::new(e).context(format!("{action}: {done} of {of} are done, and the others are not{next}"))
 }
 
 /// The end of what was not allowed.

@@ -7,6 +7,7 @@ mod database;
 mod durables;
 mod finding;
 mod gather;
+mod overlap;
 mod plugins;
 mod settings;
 

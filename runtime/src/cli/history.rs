@@ -141,9 +141,9 @@ pub fn timeline(events: &[Event]) -> String {
     heading("What happened") + &table.take()
 }
 
-/// The answer and the reason first, then what else is known.
+/// The answer, the reason and why a person did it first, then what else is known.
 fn details(detail: &Value) -> String {
-    const FIRST: [&str; 2] = ["verdict", "reason"];
+    const FIRST: [&str; 3] = ["verdict", "reason", "why"];
     let Value::Object(fields) = detail else { return String::new() };
     let plain = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let told = FIRST.iter().filter_map(|name| fields.get(*name)).map(plain);
@@ -158,8 +158,8 @@ mod tests {
 
     #[test]
     fn details_begin_with_the_answer_and_the_reason() {
-        let detail = serde_json::json!({"checks": 2, "reason": "too long", "plugin": "ab", "verdict": "unknown"});
-        assert_eq!(details(&detail), "unknown, too long, checks 2, plugin ab");
+        let detail = serde_json::json!({"checks": 2, "reason": "too long", "plugin": "ab", "verdict": "unknown", "why": "I asked"});
+        assert_eq!(details(&detail), "unknown, too long, I asked, checks 2, plugin ab");
         assert_eq!(details(&Value::Null), "");
     }
 }

@@ -90,6 +90,7 @@ fn unreadable(text: String) -> Problem {
 /// Why the database has no answer.
 pub fn trouble(e: Error) -> Problem {
     match e {
+        Error::Refused(refusal) => tracing::error!(why = %refusal, "receivers are not answered: a look was refused"),
         Error::Retry(why) => tracing::debug!(why, "a receiver's question has trouble with the database"),
         Error::Fatal(why) => tracing::error!(why, "receivers are not answered: `avouch schema install` mends grants"),
     }

@@ -299,7 +299,7 @@ impl Relay {
                 if self.store_trouble.as_deref() != Some(&text) {
                     match e {
                         Error::Retry(_) => tracing::warn!(error = text, "trouble with the database; trying again"),
-                        Error::Fatal(_) => tracing::error!(
+                        Error::Fatal(_) | Error::Refused(_) => tracing::error!(
                             error = text,
                             "the database refuses; `avouch schema check` says what to mend"
                         ),

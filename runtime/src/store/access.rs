@@ -141,13 +141,13 @@ impl Store {
             }
             Err(e) if e.code() == Some(&SqlState::UNIQUE_VIOLATION) => Ok(Created::NameTaken),
             Err(e) if e.code() == Some(&SqlState::CHECK_VIOLATION) => Ok(Created::NameRefused),
-            Err(e) => Err(e.into()),
+            Err(e) => Err(Error::of_request(e)),
         }
     }
 
     /// Revokes the token of this name, and ends its sessions. Returns false if none is there that is not revoked.
     pub async fn revoke_token(&self, name: &str, who: Option<&str>, why: Option<&str>) -> Result<bool, Error> {
-        let rows = self.access.query(include_str!("access/revoke_token.sql"), &[&name, &who, &why]).await?;
+        let rows = self.access.request(include_str!("access/revoke_token.sql"), &[&name, &who, &why]).await?;
         Ok(rows.first().is_some_and(|row| row.get(0)))
     }
 }

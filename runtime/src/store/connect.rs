@@ -102,7 +102,7 @@ impl Target {
             .map_err(|_| Error::Retry(format!("connecting to Postgres took longer than {} ms", limit.as_millis())))?
             .map_err(|e| match Error::from(e) {
                 Error::Retry(text) => Error::Retry(with_remedy(text)),
-                fatal @ Error::Fatal(_) => fatal,
+                other @ (Error::Fatal(_) | Error::Refused(_)) => other,
             })
     }
 }

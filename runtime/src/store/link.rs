@@ -73,6 +73,11 @@ impl Link {
         Ok(self.ask(sql, params).await??)
     }
 
+    /// Runs what somebody asks for, with their values: what the server says against those is a refusal.
+    pub async fn request(&self, sql: &'static str, params: Params<'_>) -> Result<Vec<Row>, Error> {
+        self.ask(sql, params).await?.map_err(Error::of_request)
+    }
+
     /// Runs a statement; what the server says against it comes back as it is, for callers to whom a refusal is an answer.
     pub async fn ask(
         &self,

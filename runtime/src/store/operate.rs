@@ -31,13 +31,13 @@ pub struct NewVersion<'a> {
 impl Store {
     /// Sends these dead messages again. Returns those that were dead.
     pub async fn resend(&self, by: By<'_>, ids: &[Uuid]) -> Result<Vec<Uuid>, Error> {
-        let rows = self.views.query(include_str!("operate/resend.sql"), &[&by.who, &by.why, &ids]).await?;
+        let rows = self.views.request(include_str!("operate/resend.sql"), &[&by.who, &by.why, &ids]).await?;
         Ok(rows.iter().map(|r| r.get(0)).collect())
     }
 
     /// Discards these messages. Returns those that were not sent, or dead.
     pub async fn discard(&self, by: By<'_>, ids: &[Uuid]) -> Result<Vec<Uuid>, Error> {
-        let rows = self.views.query(include_str!("operate/discard.sql"), &[&by.who, &by.why, &ids]).await?;
+        let rows = self.views.request(include_str!("operate/discard.sql"), &[&by.who, &by.why, &ids]).await?;
         Ok(rows.iter().map(|r| r.get(0)).collect())
     }
 
@@ -45,44 +45,45 @@ impl Store {
     pub async fn replay(&self, by: By<'_>, consumer: &str, ids: &[Uuid], forget: Forget) -> Result<Vec<Uuid>, Error> {
         let forget = forget == Forget::Record;
         let sql = include_str!("operate/replay.sql");
-        let rows = self.views.query(sql, &[&by.who, &by.why, &consumer, &ids, &forget]).await?;
+        let rows = self.views.request(sql, &[&by.who, &by.why, &consumer, &ids, &forget]).await?;
         Ok(rows.iter().map(|r| r.get(0)).collect())
     }
 
     /// Settles transactions that are undecided or in doubt: `commit` or `rollback`. Returns those that it settled.
     pub async fn decide_tx(&self, by: By<'_>, outcome: &str, ids: &[Uuid]) -> Result<Vec<Uuid>, Error> {
-        let rows = self.views.query(include_str!("operate/decide_tx.sql"), &[&by.who, &by.why, &outcome, &ids]).await?;
+        let rows =
+            self.views.request(include_str!("operate/decide_tx.sql"), &[&by.who, &by.why, &outcome, &ids]).await?;
         Ok(rows.iter().map(|r| r.get(0)).collect())
     }
 
     /// Has checkers asked again about transactions in doubt. Returns those that they will be asked about.
     pub async fn recheck(&self, by: By<'_>, ids: &[Uuid]) -> Result<Vec<Uuid>, Error> {
-        let rows = self.views.query(include_str!("operate/recheck.sql"), &[&by.who, &by.why, &ids]).await?;
+        let rows = self.views.request(include_str!("operate/recheck.sql"), &[&by.who, &by.why, &ids]).await?;
         Ok(rows.iter().map(|r| r.get(0)).collect())
     }
 
     /// Pauses a `topic`, a `key` or a `consumer`.
     pub async fn pause(&self, by: By<'_>, kind: &str, name: &str) -> Result<(), Error> {
-        self.views.query(include_str!("operate/pause.sql"), &[&by.who, &by.why, &kind, &name]).await.map(drop)
+        self.views.request(include_str!("operate/pause.sql"), &[&by.who, &by.why, &kind, &name]).await.map(drop)
     }
 
     /// Lets a paused `topic`, `key` or `consumer` go on. Returns false if it was not paused.
     pub async fn resume(&self, by: By<'_>, kind: &str, name: &str) -> Result<bool, Error> {
-        let rows = self.views.query(include_str!("operate/resume.sql"), &[&by.who, &by.why, &kind, &name]).await?;
+        let rows = self.views.request(include_str!("operate/resume.sql"), &[&by.who, &by.why, &kind, &name]).await?;
         Ok(rows.first().is_some_and(|r| r.get(0)))
     }
 
     /// `retry` or `done`: what becomes of a parked or rejected record. Returns false if it is neither.
     pub async fn decide_record(&self, by: By<'_>, consumer: &str, key: &str, outcome: &str) -> Result<bool, Error> {
         let sql = include_str!("operate/decide_record.sql");
-        let rows = self.views.query(sql, &[&by.who, &by.why, &consumer, &key, &outcome]).await?;
+        let rows = self.views.request(sql, &[&by.who, &by.why, &consumer, &key, &outcome]).await?;
         Ok(rows.first().is_some_and(|r| r.get(0)))
     }
 
     /// Nobody waits for this consumer any more. Returns false if nobody did.
     pub async fn remove_consumer(&self, by: By<'_>, consumer: &str) -> Result<bool, Error> {
         let rows =
-            self.views.query(include_str!("operate/remove_consumer.sql"), &[&by.who, &by.why, &consumer]).await?;
+            self.views.request(include_str!("operate/remove_consumer.sql"), &[&by.who, &by.why, &consumer]).await?;
         Ok(rows.first().is_some_and(|r| r.get(0)))
     }
 
@@ -90,19 +91,19 @@ impl Store {
     pub async fn deploy(&self, by: By<'_>, new: NewVersion<'_>) -> Result<(), Error> {
         let sql = include_str!("operate/deploy.sql");
         let NewVersion { name, digest, version, file, grants } = new;
-        self.views.query(sql, &[&by.who, &by.why, &name, &digest, &version, &file, &grants]).await.map(drop)
+        self.views.request(sql, &[&by.who, &by.why, &name, &digest, &version, &file, &grants]).await.map(drop)
     }
 
     /// The version before this one answers again, or the newest whose digest begins like this. Returns its digest; none: there is none.
     pub async fn roll_back_plugin(&self, by: By<'_>, name: &str, to: Option<&str>) -> Result<Option<String>, Error> {
         let sql = include_str!("operate/roll_back_plugin.sql");
-        let rows = self.views.query(sql, &[&by.who, &by.why, &name, &to]).await?;
+        let rows = self.views.request(sql, &[&by.who, &by.why, &name, &to]).await?;
         Ok(rows.first().map(|r| r.get(0)))
     }
 
     /// Nobody answers to this name any more. Returns false if it was never deployed.
     pub async fn remove_plugin(&self, by: By<'_>, name: &str) -> Result<bool, Error> {
-        let rows = self.views.query(include_str!("operate/remove_plugin.sql"), &[&by.who, &by.why, &name]).await?;
+        let rows = self.views.request(include_str!("operate/remove_plugin.sql"), &[&by.who, &by.why, &name]).await?;
         Ok(!rows.is_empty())
     }
 }

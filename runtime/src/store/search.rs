@@ -172,28 +172,28 @@ impl Store {
         match way {
             Way::Recent { before } => {
                 let sql = include_str!("views/find_recent.sql");
-                self.views.query(sql, &[&before.min(until), &since, topic, state, &rows]).await
+                self.views.request(sql, &[&before.min(until), &since, topic, state, &rows]).await
             }
             Way::Key { before } => {
                 let sql = include_str!("views/find_key.sql");
-                self.views.query(sql, &[&s.key, &before.min(until), &since, topic, state, consumer, &rows]).await
+                self.views.request(sql, &[&s.key, &before.min(until), &since, topic, state, consumer, &rows]).await
             }
             Way::Dead { before } => {
                 let sql = include_str!("views/find_dead.sql");
                 let class = &s.failure;
-                self.views.query(sql, &[&before, topic, &s.key, consumer, class, &since, &until, &rows]).await
+                self.views.request(sql, &[&before, topic, &s.key, consumer, class, &since, &until, &rows]).await
             }
             Way::Ready { after } => {
                 let sql = include_str!("views/find_ready.sql");
-                self.views.query(sql, &[&after, topic, &since, &until, &rows]).await
+                self.views.request(sql, &[&after, topic, &since, &until, &rows]).await
             }
             Way::Prepared { before: (tx, seq) } => {
                 let sql = include_str!("views/find_prepared.sql");
-                self.views.query(sql, &[&tx, &seq, topic, &since, &until, &rows]).await
+                self.views.request(sql, &[&tx, &seq, topic, &since, &until, &rows]).await
             }
             Way::Waiting { after: (stream, seq) } => {
                 let sql = include_str!("views/find_waiting.sql");
-                self.views.query(sql, &[&stream, &seq, consumer, topic, state, &since, &until, &rows]).await
+                self.views.request(sql, &[&stream, &seq, consumer, topic, state, &since, &until, &rows]).await
             }
         }
     }
@@ -207,9 +207,23 @@ impl Store {
     pub async fn messages_of(&self, tx: &Transaction, rows_max: i64) -> Result<Vec<Message>, Error> {
         let end = tx.decided_at.unwrap_or(OffsetDateTime::now_utc()) + CLOCKS_APART;
         let (from, to) = (first_id_of(tx.created_at), first_id_of(end));
-        let rows = self.views.query(include_str!("views/find_of_tx.sql"), &[&tx.id, &from, &to, &rows_max]).await?;
+        let rows = self.views.request(include_str!("views/find_of_tx.sql"), &[&tx.id, &from, &to, &rows_max]).await?;
         let ids: Vec<Uuid> = rows.iter().map(|row| row.get(0)).collect();
         if ids.is_empty() { Ok(Vec::new()) } else { self.messages(&ids).await }
+    }
+
+    /// Which of these dead messages were dead already when they were counted, in their order; and whether the last one that was counted, if
+    /// not all of them were, is among or before them.
+    pub async fn counted(
+        &self,
+        ids: &[Uuid],
+        as_of: OffsetDateTime,
+        last: Option<Uuid>,
+    ) -> Result<(Vec<Uuid>, bool), Error> {
+        let rows = self.views.request(include_str!("views/counted.sql"), &[&ids, &as_of, &last]).await?;
+        let is = |row: &&Row, word: &str| row.get::<_, &str>(1) == word;
+        let counted = rows.iter().filter(|row| is(row, "counted")).map(|row| row.get(0)).collect();
+        Ok((counted, rows.iter().any(|row| is(&row, "beyond"))))
     }
 
     /// One message.

@@ -6,6 +6,7 @@ mod notices;
 pub(super) mod utc;
 
 use serde::de::DeserializeOwned;
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 pub use self::documents::{
@@ -72,6 +73,12 @@ impl Store {
         self.documents(include_str!("views/consumers_shown.sql"), &[]).await
     }
 
+    /// The names of so many consumers.
+    pub async fn consumer_names(&self, rows_max: i64) -> Result<Vec<String>, Error> {
+        let rows = self.views.request(include_str!("views/consumer_names.sql"), &[&rows_max]).await?;
+        Ok(rows.iter().map(|row| row.get(0)).collect())
+    }
+
     /// The records of the first messages that a consumer has not finished.
     pub async fn unfinished_records(&self, consumer: &str, rows_max: i64) -> Result<Vec<InboxRecord>, Error> {
         self.documents(include_str!("views/unfinished_records.sql"), &[&consumer, &rows_max]).await
@@ -114,13 +121,19 @@ impl Store {
         self.documents(include_str!("views/samples.sql"), &[&minutes]).await
     }
 
+    /// What time it is there.
+    pub async fn now(&self) -> Result<OffsetDateTime, Error> {
+        let rows = self.views.request(include_str!("views/now.sql"), &[]).await?;
+        rows.first().map(|row| row.get(0)).ok_or_else(|| Error::Retry("the time came without a row".into()))
+    }
+
     /// Rows of one JSON document each.
     pub(super) async fn documents<T: DeserializeOwned>(
         &self,
         sql: &'static str,
         params: Params<'_>,
     ) -> Result<Vec<T>, Error> {
-        let rows = self.views.query(sql, params).await?;
+        let rows = self.views.request(sql, params).await?;
         let read = |row: &tokio_postgres::Row| serde_json::from_str(row.get(0));
         rows.iter().map(read).collect::<Result<_, _>>().map_err(|e| Error::Fatal(format!("a view cannot be read: {e}")))
     }

@@ -20,7 +20,7 @@ use super::{client, send};
 /// What one page may read of the large tables, in rows and index entries: the searches look at 30,000 messages, the groups of dead ones at
 /// 100,000. The suite's table has twice as many, the month's five million has fifty times as many.
 const READS_MAX: i64 = 350_000;
-const LARGE: &str = "('outbox', 'inbox', 'recovery', 'tx', 'event')";
+const LARGE: &str = "('outbox', 'inbox', 'recovery', 'tx', 'event', 'audit', 'plugin_log', 'sample')";
 /// So many times each, for the median.
 const TIMES: usize = 5;
 
@@ -44,7 +44,7 @@ async fn places(client: &Client) -> Vec<String> {
         client.query_opt(sql, &[]).await.expect("is valid").map(|row| row.get::<_, String>(0)).unwrap_or_default()
     };
     let message = one("select id::text from avouch.outbox where state = 'dead' limit 1").await;
-    let tx = one("select id::text from avouch.tx limit 1").await;
+    let tx = one("select id::text from avouch.tx where state = 'in_doubt' limit 1").await;
     let consumer = one("select name from avouch.consumer order by id limit 1").await;
     let mut places = Vec::new();
     for route in routes() {
@@ -53,7 +53,7 @@ async fn places(client: &Client) -> Vec<String> {
             continue;
         }
         let id = if route.path.contains("transactions") { &tx } else { &message };
-        let named = if route.path.contains("consumers") { consumer.as_str() } else { "pay" };
+        let named = if route.path.contains("consumers") { consumer.as_str() } else { "order-check" };
         places.push(
             route
                 .path
@@ -81,7 +81,9 @@ async fn places(client: &Client) -> Vec<String> {
         places.push(format!("/messages?{query}"));
     }
     places.push(format!("/v1/messages?consumer={consumer}"));
-    places.push("/v1/transactions?state=committed".into());
+    places.extend(["committed", "in_doubt", "prepared"].map(|state| format!("/v1/transactions?state={state}")));
+    places.push("/v1/samples?minutes=1440".into());
+    places.push("/?window=24h".into());
     places
 }
 

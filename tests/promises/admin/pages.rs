@@ -151,13 +151,21 @@ async fn group_is_sent_again_from_the_page_that_counted_it() {
     assert!(groups.contains(&format!("href=\"{place}\"")), "{groups}");
     let asked = person.look(&place.replace("&amp;", "&")).await.text;
     assert!(asked.contains("name=\"confirm\" value=\"2\"") && asked.contains("Send 2 again"), "{asked}");
-    let group = "consumer=-&topic=orders&failure=no+order+%3F";
+    let counted = asked.split("name=\"counted\" value=\"").nth(1).and_then(|rest| rest.split('"').next());
+    let group = format!("consumer=-&topic=orders&failure=no+order+%3F&counted={}", counted.expect("it is a field"));
     let other =
-        person.send("/dead/resend", &format!("{group}&confirm=3&why=")).await.expect_err("it is another number");
+        person.send("/dead/resend", &format!("{group}&confirm=1&why=")).await.expect_err("it is less than there are");
     assert_eq!((other.status, served.ground.count("dead").await), (409, 2));
+    // It grows meanwhile.
+    served.ground.insert("orders", 1, 2, 3).await;
+    served
+        .sql(
+            "update avouch.outbox set state = 'dead', reason = 'no order 9' where state = 'ready' and topic = 'orders'",
+        )
+        .await;
     let done = person.does("/dead/resend", &format!("{group}&confirm=2&why=the+shop+is+back")).await;
     assert!(done.contains("2 of 2: sent again."), "{done}");
-    assert_eq!(served.ground.count("ready").await, 2);
+    assert_eq!((served.ground.count("ready").await, served.ground.count("dead").await), (2, 1));
     let audit = person.look("/audit").await.text;
     assert!(audit.contains("operate.person") && audit.contains("the shop is back"), "{audit}");
 }
@@ -170,7 +178,7 @@ async fn what_cannot_be_undone_is_not_done_without_a_reason() {
     let person = Person::new(&served, "admin").await;
     for (path, form) in [
         (format!("/messages/{id}/discard"), "why=+"),
-        ("/dead/discard".to_owned(), "consumer=-&topic=orders&failure=no+order+%3F&confirm=2&why="),
+        ("/dead/discard".to_owned(), "consumer=-&topic=orders&failure=no+order+%3F&counted=0&confirm=2&why="),
         (format!("/transactions/{id}/commit"), ""),
         ("/consumers/billing/remove".to_owned(), "why="),
         ("/plugins/fingerprint/remove".to_owned(), "why="),
@@ -250,7 +258,8 @@ async fn consumer_gets_a_stretch_of_time_once_more_after_it_was_counted() {
         let rest = asked.split(&format!("name=\"{name}\" value=\"")).nth(1).expect("it is a field");
         rest.split('"').next().expect("it ends").replace('+', "%2B")
     };
-    let form = format!("topic=&since={}&until={}&confirm=3&why=lost+there", field("since"), field("until"));
+    let (since, until, counted) = (field("since"), field("until"), field("counted"));
+    let form = format!("topic=&since={since}&until={until}&counted={counted}&confirm=3&why=lost+there");
     let done = person.does("/consumers/billing/replay", &form).await;
     assert!(done.contains("3 of 3: will be sent once more."), "{done}");
 }
@@ -298,7 +307,8 @@ async fn viewer_is_refused_with_a_page_that_says_what_to_do() {
     let served = Served::new().await;
     two_dead(&served).await;
     let person = Person::new(&served, "view").await;
-    let refused = person.send("/dead/resend", "consumer=-&topic=orders&failure=no+order+%3F&confirm=2&why=x").await;
+    let refused =
+        person.send("/dead/resend", "consumer=-&topic=orders&failure=no+order+%3F&counted=0&confirm=2&why=x").await;
     let refused = refused.expect_err("it needs more");
     assert!(refused.status == 403 && refused.text.contains("<h1>This is not yours to do</h1>"), "{}", refused.text);
     assert!(refused.text.contains("ask an administrator"), "{}", refused.text);

@@ -120,8 +120,9 @@ async fn group_of_dead_messages_is_counted_confirmed_and_only_then_sent_again() 
         body.as_object_mut().expect("it is one").extend(more.as_object().expect("it is one").clone());
         post(&served, &operator, "/v1/dead/resend", &body)
     };
-    let counted = done(with(json!({ "dry_run": true }))).await;
-    assert_eq!(counted, json!({ "matched": 700, "done": 0, "has_more": false }));
+    let mut counted = done(with(json!({ "dry_run": true }))).await;
+    assert!(counted["counted"].take().is_string(), "which they are");
+    assert_eq!(counted, json!({ "matched": 700, "done": 0, "has_more": false, "counted": null }));
     problem(with(json!({})), 409).await;
     problem(with(json!({ "confirm": 699 })), 409).await;
     problem(with(json!({ "ids": [ids[0]], "confirm": 1 })), 422).await;

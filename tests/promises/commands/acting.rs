@@ -50,7 +50,7 @@ async fn group_of_many_batches_is_done_whole_oldest_first_with_who_and_why() {
     assert_eq!(outcome, json!({"action": "resend", "dry_run": false, "count": 1203, "done": 1203, "not_done": []}));
     let audited = "avouch.audit where action = 'resend' and actor like 'cli:%@%' and why = 'it is back'";
     assert_eq!(desk.count(audited).await, 1203);
-    let events = "avouch.event where what = 'ready' and actor like 'cli:%@%'";
+    let events = "avouch.event where what = 'resent' and actor like 'cli:%@%' and detail ->> 'why' = 'it is back'";
     assert_eq!(desk.count(events).await, 1203);
     // Of one key the older must be ready before the younger is: the first batch holds the oldest.
     let ordered = "with done as (select o.seq, row_number() over (order by a.id) as place from avouch.audit a \

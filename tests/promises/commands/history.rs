@@ -95,19 +95,31 @@ async fn history_of_a_message_that_was_refused_buried_resent_and_received_is_tol
     })
     .await;
     let events = history(&relayed, &["messages", "show", &text]).await;
-    assert_eq!(words(&events), ["inserted", "dead", "ready", "sent", "received"], "{events:#?}");
+    assert_eq!(words(&events), ["inserted", "dead", "resent", "sent", "received"], "{events:#?}");
     let (buried, resent, sent, received) = (&events[1], &events[2], &events[3], &events[4]);
     assert!(buried["detail"]["reason"].as_str().is_some_and(|why| why.contains("max_msg_size")), "{buried:#}");
     assert_eq!((&buried["actor"], &buried["detail"]["from"]), (&Value::Null, &json!("ready")));
     assert!(resent["actor"].as_str().is_some_and(|who| who.starts_with("cli:")), "{resent:#}");
     assert_eq!((&resent["detail"]["generation"], &resent["detail"]["from"]), (&json!(1), &json!("dead")));
+    assert_eq!(resent["detail"]["why"], "the stream takes it now");
     assert_eq!((&sent["detail"]["stream"], &sent["detail"]["generation"]), (&json!(relayed.names.stream), &json!(1)));
     assert!(sent["detail"]["sequence"].as_i64().is_some_and(|place| place > 0), "{sent:#}");
     assert_eq!(received["consumer"], "billing");
     let shown = text_of(&relayed, &["messages", "show", &text]).await;
     says_in_order(
         &shown,
-        &["What happened", "inserted", "dead", "max_msg_size", "ready", "cli:", "sent", "received", "billing"],
+        &[
+            "What happened",
+            "inserted",
+            "dead",
+            "max_msg_size",
+            "resent",
+            "cli:",
+            "takes it now",
+            "sent",
+            "received",
+            "billing",
+        ],
     );
     let audit = json_of(&relayed, &["audit"]).await;
     let entry = &audit["audit"][0];

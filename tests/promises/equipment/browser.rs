@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::panic::AssertUnwindSafe;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use avouch_tests::wait::{secs, until};
 use futures_util::FutureExt;
 
 use super::{document, site};
+use crate::schema::File;
 
 /// For what never comes.
 const SHORT: Duration = Duration::from_millis(200);
@@ -51,6 +53,20 @@ async fn click_waits_for_what_a_user_would_wait_for() {
     page.click("#b").await;
     page.wait_for_text("clicked").await;
     assert_eq!(page.text("#o").await, "clicked", "once");
+}
+
+#[tokio::test]
+async fn chosen_file_is_what_the_page_gets() {
+    let (_web, page) = page(
+        "<input type=file id=f><output id=o></output><script>\
+         f.onchange = async () => o.textContent = `${f.files[0].name}: ${await f.files[0].text()}`</script>",
+    )
+    .await;
+    let file = File::new("chosen.txt", "what is in it");
+    page.choose_file("#f", Path::new(file.path())).await;
+    page.wait_for_text("what is in it").await;
+    assert!(page.text("#o").await.ends_with("chosen.txt: what is in it"));
+    page.assert_quiet().await;
 }
 
 #[tokio::test]

@@ -58,6 +58,26 @@ const NEVER: &[(&str, &str)] = &[
         "dedup keys are reserved",
         "select from avouch.outbox o where dedup_key is not null and not exists (select from avouch.dedup d where d.message_id = o.id)",
     ),
+    (
+        "who has received a message is not awaited any more",
+        "select from avouch.outbox where awaiting && received_by or cardinality(received_by) <> cardinality(received_at)",
+    ),
+    (
+        "what is consumed was received by all who must have it, after it was sent",
+        "select from avouch.outbox where state = 'consumed' and not (received_by @> '{1,2}' and received_at[1] > sent_at and received_at[1] < received_at[2])",
+    ),
+    (
+        "each answer of a checker is told with its version",
+        "select from avouch.tx t where t.checks <> (select count(*) from avouch.event e where e.subject = t.id and e.what = 'asked') or t.checks > 0 and t.checked_by is null",
+    ),
+    (
+        "what is dead has its event",
+        "select from avouch.outbox o where state = 'dead' and not exists (select from avouch.event e where e.subject = o.id and e.what = 'dead')",
+    ),
+    (
+        "what happened is of something that is there",
+        "select from avouch.event e where not exists (select from avouch.outbox o where o.id = e.subject) and not exists (select from avouch.tx t where t.id = e.subject)",
+    ),
     ("nothing is of the future", "select from avouch.outbox where greatest(created_at, sent_at, released_at) > now()"),
 ];
 
@@ -97,6 +117,10 @@ async fn populated_database_is_one_that_avouch_could_have_made() {
         "select from avouch.outbox where payload_bytes is not null",
         "select from avouch.hold where kind = 'key'",
         "select from avouch.inbox where state = 'parked'",
+        "select from avouch.event where what = 'sent_again'",
+        "select from avouch.event where actor is not null and detail ? 'why'",
+        "select from avouch.plugin_log",
+        "select from avouch.sample",
     ] {
         assert!(count(&client, sql).await > 0, "there is none: {sql}");
     }

@@ -4,6 +4,7 @@
 
 use std::future::Future;
 use std::panic::Location;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -124,6 +125,21 @@ impl Page {
             self.click_from(at, selector).await;
             self.expect(self.ask("select", json!([selector])).await, at);
             self.expect(self.call("Input.insertText", json!({"text": text})).await, at);
+        }
+    }
+
+    /// Chooses a file in a field, as the dialog that a click opens does.
+    #[track_caller]
+    pub fn choose_file(&self, selector: &str, file: &Path) -> impl Future<Output = ()> {
+        let at = Location::caller();
+        async move {
+            let what = format!("`{selector}` to be visible");
+            self.until(at, &what, async || self.ask("isVisible", json!([selector])).await).await;
+            let field = json!({"expression": format!("document.querySelector({})", json!(selector))});
+            let field = self.call("Runtime.evaluate", field).await;
+            let field = field.unwrap_or_else(|why| panic!("{selector}: {why} (at {at})"))["result"]["objectId"].take();
+            let files = json!({"objectId": field, "files": [file.to_string_lossy()]});
+            self.expect(self.call("DOM.setFileInputFiles", files).await, at);
         }
     }
 

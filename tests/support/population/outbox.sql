@@ -3,12 +3,12 @@
 -- the newest ones that they are the newest. See Population::states.
 insert into avouch.outbox
   (seq, id, created_at, sent_at, not_before, released_at, tx_id, stream, stream_seq, generation, state, topic, key, release_on, payload,
-   payload_bytes, headers, dedup_key, reason, awaiting)
+   payload_bytes, headers, dedup_key, reason, awaiting, received_by, received_at)
 select
   n,
   (lpad(to_hex((extract(epoch from created_at) * 1000)::bigint), 12, '0') || '7' || substr(hash, 1, 3) || '8' || substr(hash, 4, 15))::uuid,
   created_at,
-  case when is_sent then created_at + make_interval(secs => 0.005 + (n % 97) * 0.004) end,
+  sent_at,
   case when kind = 'delayed' then $4 + make_interval(secs => 3600 + n % 86400) end,
   case when kind = 'plain' and m between 100 and 149 then created_at - interval '1 ms' end,
   case when kind in ('prepared', 'cancelled') or kind = 'plain' and m between 100 and 149 then md5('tx' || n)::uuid end,
@@ -41,8 +41,16 @@ select
   end,
   case when kind = 'awaited' then case when n % 3 = 0 then array[1, 2] else array[1 + n::int % 2] end
        when kind = 'missed' then array[1 + n::int % 2]
-       when kind = 'dead at one' then array[1] when kind = 'dead at other' then array[2] end
+       when kind = 'dead at one' then array[1] when kind = 'dead at other' then array[2] end,
+  -- Whoever is not awaited any more has received it: both of what is consumed, the other one of what one lacks.
+  case when kind = 'plain' then array[1 + n::int % 2, 2 - n::int % 2]
+       when kind = 'missed' or kind = 'awaited' and n % 3 <> 0 then array[2 - n::int % 2]
+       when kind = 'dead at one' then array[2] when kind = 'dead at other' then array[1] end,
+  case when kind = 'plain' then array[sent_at + interval '20 ms', sent_at + interval '35 ms']
+       when kind in ('missed', 'dead at one', 'dead at other') or kind = 'awaited' and n % 3 <> 0 then array[sent_at + interval '20 ms'] end
 from (
+  select *, case when is_sent then created_at + make_interval(secs => 0.005 + (n % 97) * 0.004) end as sent_at
+  from (
   select *, kind in ('dead at one', 'dead at other', 'awaited', 'missed', 'unawaited', 'plain') as is_sent
   from (
     select n, n % 1000 as m, md5(n::text) as hash, $4::timestamptz - make_interval(secs => 2592000 * ($3::bigint - n)::float8 / $3) as created_at,
@@ -55,5 +63,6 @@ from (
       end as kind
     from generate_series($1::bigint, $2::bigint - 1) n
   ) numbered
-) described
+  ) described
+) sent
 order by n

@@ -111,7 +111,7 @@ pub fn notice(deed: Deed, outcome: &Outcome, asked: usize) -> Notice {
 pub fn unless_lost<T>(done: Result<T, Problem>) -> Result<bool, Problem> {
     match done {
         Ok(_) => Ok(true),
-        Err(problem) if problem.status() == StatusCode::CONFLICT => Ok(false),
+        Err(problem) if problem.status() == StatusCode::CONFLICT && problem.rule.is_none() => Ok(false),
         Err(problem) => Err(problem),
     }
 }

@@ -15,7 +15,8 @@ use super::visit::Visit;
 use super::wanted::at;
 use crate::admin::body::{Body, Form, Path, Query};
 use crate::admin::bulk::{Again, Outcome, Which, discard_messages, replay_messages, resend_messages};
-use crate::admin::caller::Operator;
+use crate::admin::caller::{Caller, Operator};
+use crate::admin::counted::Counted;
 use crate::admin::messages::find;
 use crate::admin::problem::Problem;
 use crate::admin::state::State;
@@ -31,6 +32,7 @@ pub struct Confirmed {
     topic: String,
     failure: Option<String>,
     confirm: usize,
+    counted: Counted,
     why: Option<String>,
 }
 
@@ -52,6 +54,7 @@ pub struct Repeated {
     until: String,
     forget: Option<String>,
     confirm: usize,
+    counted: Counted,
     why: Option<String>,
 }
 
@@ -61,8 +64,8 @@ pub async fn ask_resend(
     state: extract::State<State>,
     Query(group): Query<Group>,
 ) -> Result<Html<String>, Problem> {
-    let count = resend_messages(operator, state.clone(), Body(counting(&group))).await?.0;
-    page(&visit, &state, Act::Resend, &group, &count).await
+    let count = resend_messages(operator.clone(), state.clone(), Body(counting(&group))).await?.0;
+    page(&visit, &state, &operator.0, Act::Resend, &group, &count).await
 }
 
 pub async fn ask_discard(
@@ -71,12 +74,19 @@ pub async fn ask_discard(
     state: extract::State<State>,
     Query(group): Query<Group>,
 ) -> Result<Html<String>, Problem> {
-    let count = discard_messages(operator, state.clone(), Body(counting(&group))).await?.0;
-    page(&visit, &state, Act::Discard, &group, &count).await
+    let count = discard_messages(operator.clone(), state.clone(), Body(counting(&group))).await?.0;
+    page(&visit, &state, &operator.0, Act::Discard, &group, &count).await
 }
 
-async fn page(visit: &Visit, state: &State, act: Act, group: &Group, count: &Outcome) -> Result<Html<String>, Problem> {
-    let examples = find(state, &Search { limit: Some(EXAMPLES.into()), ..group.search() }).await?.messages;
+async fn page(
+    visit: &Visit,
+    state: &State,
+    caller: &Caller,
+    act: Act,
+    group: &Group,
+    count: &Outcome,
+) -> Result<Html<String>, Problem> {
+    let examples = find(state, caller, &Search { limit: Some(EXAMPLES.into()), ..group.search() }).await?.messages;
     Ok(Html(dry_run(visit, act, group, count, &examples).into_string()))
 }
 
@@ -85,9 +95,9 @@ pub async fn resend(
     state: extract::State<State>,
     Form(form): Form<Confirmed>,
 ) -> Result<Response, Problem> {
-    let which = Which { confirm: Some(form.confirm), reason: reason(form.why.clone()), ..which(&form.group()) };
+    let which = Which { reason: reason(form.why.clone()), ..form.which() };
     let outcome = resend_messages(operator, state, Body(which)).await?.0;
-    Ok(told("/dead", acts::notice(Deed::Resend, &outcome, outcome.matched)))
+    Ok(told("/dead", acts::notice(Deed::Resend, &outcome, form.confirm)))
 }
 
 pub async fn discard(
@@ -95,14 +105,16 @@ pub async fn discard(
     state: extract::State<State>,
     Form(form): Form<Confirmed>,
 ) -> Result<Response, Problem> {
-    let which = Which { confirm: Some(form.confirm), reason: required(form.why.clone())?, ..which(&form.group()) };
+    let which = Which { reason: required(form.why.clone())?, ..form.which() };
     let outcome = discard_messages(operator, state, Body(which)).await?.0;
-    Ok(told("/dead", acts::notice(Deed::Discard, &outcome, outcome.matched)))
+    Ok(told("/dead", acts::notice(Deed::Discard, &outcome, form.confirm)))
 }
 
 impl Confirmed {
-    fn group(&self) -> Group {
-        Group { consumer: self.consumer.clone(), topic: self.topic.clone(), failure: self.failure.clone() }
+    /// Those that were counted, and no others.
+    fn which(&self) -> Which {
+        let group = Group { consumer: self.consumer.clone(), topic: self.topic.clone(), failure: self.failure.clone() };
+        Which { confirm: Some(self.confirm), counted: Some(self.counted), ..which(&group) }
     }
 }
 
@@ -127,12 +139,15 @@ pub async fn ask_replay(
     let until = moment(&wished.until, visit.now)?.or(Some(visit.now));
     let topic = Some(wished.topic.trim().to_owned()).filter(|topic| !topic.is_empty());
     let again = Again { topic: topic.clone(), since, until, dry_run: true, ..Again::default() };
-    let count = replay_messages(operator, state.clone(), Path(consumer.clone()), Body(again)).await?.0;
+    let count = replay_messages(operator.clone(), state.clone(), Path(consumer.clone()), Body(again)).await?.0;
     // The newest may not be sent yet.
     let search =
         Search { topic: topic.clone(), since, until, limit: Some(20 * i64::from(EXAMPLES)), ..Search::default() };
-    let sent =
-        find(&state, &search).await?.messages.into_iter().filter(|m| ["sent", "consumed"].contains(&m.state.as_str()));
+    let sent = find(&state, &operator.0, &search)
+        .await?
+        .messages
+        .into_iter()
+        .filter(|m| ["sent", "consumed"].contains(&m.state.as_str()));
     let examples: Vec<_> = sent.take(EXAMPLES.into()).collect();
     let range = Range {
         topic: topic.unwrap_or_default(),
@@ -156,12 +171,13 @@ pub async fn replay(
         until: moment(&form.until, visit.now)?,
         forget: form.forget.is_some(),
         confirm: Some(form.confirm),
+        counted: Some(form.counted),
         reason: reason(form.why),
         ..Again::default()
     };
     let place = format!("/consumers/{}", segment(&consumer));
     let outcome = replay_messages(operator, state, Path(consumer), Body(again)).await?.0;
-    Ok(told(&place, acts::notice(Deed::Replay, &outcome, outcome.matched)))
+    Ok(told(&place, acts::notice(Deed::Replay, &outcome, form.confirm)))
 }
 
 /// A moment, as a person or a page of ours writes it.

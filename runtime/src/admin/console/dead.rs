@@ -153,6 +153,7 @@ pub fn dry_run(visit: &Visit, act: Act, group: &Group, count: &Outcome, examples
                     fields: html! {
                         @for (name, value) in group.fields() { (hidden(name, value)) }
                         (hidden("confirm", &messages.to_string()))
+                        @if let Some(counted) = count.counted { (hidden("counted", &counted.to_string())) }
                     },
                 }))
                 p { a href="/dead" { (w.back) } }

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::charts::Window;
 use super::deliveries::Shelf;
 use super::messages::Outcome;
-use super::payload::{self, Content};
+use super::payload;
 use super::signs::address;
 use super::transactions::Filter;
 use super::visit::Visit;
@@ -29,6 +29,9 @@ const LINES: usize = 100;
 const TRIES: usize = 100;
 /// Deployments of all plugins: the current one of each must be among them.
 const DEPLOYMENTS: i64 = 500;
+
+/// More names than that help nobody who chooses one.
+const CONSUMERS: i64 = 500;
 
 /// What a page answers.
 type Page = Result<Html<String>, Problem>;
@@ -95,19 +98,19 @@ async fn latest(state: &State) -> Result<Status, Problem> {
 
 pub async fn messages(
     visit: Visit,
-    _: Viewer,
+    Viewer(caller): Viewer,
     extract::State(state): extract::State<State>,
     Query(wanted): Query<Wanted>,
 ) -> Result<Response, Problem> {
     let outcome = match (wanted.message(), wanted.search(visit.now)) {
         (Ok(Some(id)), _) => return Ok(super::acts::to(&format!("/messages/{id}"))),
         (Err(field), _) | (_, Err(field)) => Outcome::Unreadable(field),
-        (Ok(None), Ok(search)) => match state.store.search(&search).await? {
+        (Ok(None), Ok(search)) => match state.seen_by(&caller).search(&search).await? {
             Ok(found) => Outcome::Found(found),
             Err(refused) => Outcome::Refused(refused.to_string()),
         },
     };
-    let consumers: Vec<_> = state.store.consumers_shown().await?.into_iter().map(|c| c.name).collect();
+    let consumers = state.store.consumer_names(CONSUMERS).await?;
     Ok(html(super::messages::messages(&visit, &wanted, &consumers, &outcome)).into_response())
 }
 
@@ -120,12 +123,9 @@ pub async fn message(
     let none = || {
         Problem::not_found(format!("there is no message {id}"), "it was never inserted in this database, or is retired")
     };
-    let message = state.store.message(id).await?.ok_or_else(none)?;
-    let content = if state.config.payloads.are_shown_to(caller.role) {
-        state.store.payload_shown(id, payload::BYTES_MAX).await?.map_or(Content::Gone, Content::Shown)
-    } else {
-        Content::Hidden
-    };
+    let sight = state.seen_by(&caller);
+    let message = sight.message(id).await?.ok_or_else(none)?;
+    let content = sight.payload_of(&message, payload::BYTES_MAX).await?;
     let events = state.store.timeline(id).await?;
     let deliveries = if visit.has_endpoints { state.store.deliveries_of(id).await? } else { Vec::new() };
     let attempts = match deliveries.is_empty() {
@@ -153,14 +153,14 @@ pub async fn transactions(
 
 pub async fn transaction(
     visit: Visit,
-    _: Viewer,
+    Viewer(caller): Viewer,
     extract::State(state): extract::State<State>,
     Path(id): Path<Uuid>,
 ) -> Page {
     let none = || Problem::not_found(format!("there is no transaction {id}"), "prepare it in this database first");
     let transaction = state.store.transaction(id).await?.ok_or_else(none)?;
     let events = state.store.tx_timeline(id).await?;
-    let messages = state.store.messages_of(&transaction, rows(ROWS)).await?;
+    let messages = state.seen_by(&caller).messages_of(&transaction, rows(ROWS)).await?;
     Ok(html(super::transaction::transaction(&visit, &transaction, &events, &messages)))
 }
 

@@ -6,12 +6,13 @@ use super::deeds::{Deed, Weight, Why, all};
 use super::deliveries::of_message;
 use super::figures::{bytes, number, time};
 use super::frame::{Here, page};
-use super::payload::{Content, headers, payload, trace_id};
+use super::payload::{headers, payload, trace_id};
 use super::shown::{code, shown};
 use super::signs::{chip, heading, or_dash, segment, state, table, transaction_link};
 use super::timeline::timeline;
 use super::visit::{Visit, told};
 use crate::access::Role;
+use crate::admin::sight::Content;
 use crate::store::views::{Attempt, Delivery, Event, Message, Waiting};
 
 /// The page.

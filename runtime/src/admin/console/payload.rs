@@ -7,6 +7,7 @@ use serde::de::IgnoredAny;
 use super::figures::bytes;
 use super::shown::{block, code};
 use super::visit::{Visit, told};
+use crate::admin::sight::Content;
 use crate::store::views;
 
 /// So much of a payload is asked for.
@@ -15,17 +16,6 @@ pub const BYTES_MAX: i32 = 64 << 10;
 const PRETTY_CHARS_MAX: usize = 4 * (64 << 10);
 const HEX_BYTES_MAX: usize = 4096;
 const HEX_ROW: usize = 16;
-
-/// What the reader may see of it.
-#[derive(Clone, Debug)]
-pub enum Content {
-    /// Its beginning.
-    Shown(views::Payload),
-    /// The topic hides it from this role.
-    Hidden,
-    /// The row is gone.
-    Gone,
-}
 
 /// The section of a message's page.
 pub fn payload(visit: &Visit, content: &Content) -> Markup {
@@ -75,7 +65,7 @@ pub fn headers(visit: &Visit, headers: Option<&serde_json::Value>) -> Markup {
         section aria-labelledby="headers" {
             h2 #headers { (visit.w.headers) }
             dl.facts {
-                @for (name, value) in headers { dt { (code(name)) } dd { (code(value.as_str().unwrap_or_default())) } }
+                @for (name, value) in headers { dt { (code(name)) } dd { @if let Some(text) = value.as_str() { (code(text)) } @else { span.none { (visit.w.header_hidden) } } } }
             }
         }
     }

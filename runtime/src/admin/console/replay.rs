@@ -61,6 +61,7 @@ pub fn ask(visit: &Visit, consumer: &str, range: &Range, count: &Outcome, exampl
                         (hidden("until", &range.until))
                         @if range.forgets { (hidden("forget", "yes")) }
                         (hidden("confirm", &count.matched.to_string()))
+                        @if let Some(counted) = count.counted { (hidden("counted", &counted.to_string())) }
                     },
                 }))
                 p { a href=(back) { (w.back) } }

@@ -12,12 +12,13 @@ use super::visit::Visit;
 use crate::store::views::Event;
 
 /// What is told of an event, in this order; what else its detail holds comes after.
-const TOLD: [&str; 18] = [
+const TOLD: [&str; 19] = [
     "topic",
     "checker",
     "reference",
     "verdict",
     "reason",
+    "why",
     "by",
     "plugin",
     "from",
@@ -68,7 +69,7 @@ fn kind(event: &Event) -> &'static str {
         // Asked for by somebody: nothing went wrong.
         "missed" if event.actor.is_some() => "way",
         "dead" | "missed" | "in_doubt" | "inbox_rejected" | "inbox_parked" => "bad",
-        "sent" | "sent_again" | "inbox_running" => "way",
+        "sent" | "sent_again" | "resent" | "inbox_running" => "way",
         _ => "past",
     }
 }
@@ -82,6 +83,7 @@ fn name(visit: &Visit, event: &Event) -> Markup {
         "missed" if event.actor.is_some() => w.state_pending,
         "missed" => w.ev_missed,
         "sent_again" => w.ev_sent_again,
+        "resent" => w.ev_resent,
         "asked" => w.ev_asked,
         "ready" => w.ev_ready,
         what => {
@@ -114,6 +116,7 @@ fn label(visit: &Visit, name: &str) -> Markup {
         "reference" => w.reference,
         "verdict" => w.verdict,
         "reason" => w.reason,
+        "why" => w.why,
         "by" => w.decided_by,
         "plugin" => w.plugin_version,
         "from" => w.before_that,

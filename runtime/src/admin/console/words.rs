@@ -202,6 +202,7 @@ words! {
     ev_received: "received", "已收到回执";
     ev_missed: "missed", "未收到";
     ev_sent_again: "sent again", "重发";
+    ev_resent: "resent", "人工重发";
     ev_asked: "checker asked", "询问回查插件";
     ev_ready: "ready again", "再次就绪";
     by_producer: "its producer", "生产者";
@@ -243,7 +244,8 @@ words! {
     no_id: "This is no message id: it has 32 hexadecimal digits.", "这不是消息 ID：应为 32 位十六进制数。";
     no_time: "This is no time: write 2026-01-31 12:00 (UTC), or 2h for two hours ago.", "这不是时间：请写 2026-01-31 12:00（UTC），或用 2h 表示两小时前。";
     no_events: "Nothing is known.", "没有记录。";
-    payload_hidden: "Payloads are hidden from your role.", "负载对您的角色隐藏。";
+    payload_hidden: "This payload is hidden from your role.", "此负载对您的角色隐藏。";
+    header_hidden: "hidden from your role", "对您的角色隐藏";
     payload_gone: "The row is gone.", "该行已不存在。";
     payload_cut: "the first {0} are shown", "仅显示前 {0}";
     hex_cut: "The first {0} are shown.", "仅显示前 {0}。";

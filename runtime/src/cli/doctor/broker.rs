@@ -2,6 +2,7 @@
 
 use super::durables;
 use super::finding::{Area, Finding};
+use super::overlap::{others, unasked};
 use super::settings::horizon_ms;
 use crate::broker::permissions::{Direction, Need};
 use crate::broker::streams::{Config as Wanted, Manage};
@@ -22,7 +23,7 @@ pub struct Stream {
     pub durables: Vec<durables::Durable>,
     pub found: Found<StreamFacts>,
     /// Streams that take its subjects; asked only where something is wrong.
-    pub takers: Vec<String>,
+    pub takers: Found<Vec<String>>,
 }
 
 /// What was asked of the broker.
@@ -147,9 +148,10 @@ fn stream_findings(config: &Config, facts: &Facts, stream: &Stream, books: &[Boo
             let remedy = "see to what it says: without it, the runtime cannot use the stream either";
             vec![HERE.problem("stream", "", &format!("could not be looked at: {why}"), remedy)]
         }
-        Found::Missing => vec![missing(stream, books)],
+        Found::Missing => [missing(stream, books)].into_iter().chain(unasked(stream)).collect(),
         Found::There(there) => {
             let mut findings = contract(stream, &there.config);
+            findings.extend(unasked(stream));
             findings.extend(window(config, stream, &there.config));
             findings.extend(durability(facts, there));
             findings.extend(room(facts, there));
@@ -167,7 +169,7 @@ fn stream_findings(config: &Config, facts: &Facts, stream: &Stream, books: &[Boo
 }
 
 fn missing(stream: &Stream, books: &[Books]) -> Finding {
-    let others: Vec<&str> = stream.takers.iter().map(String::as_str).collect();
+    let others = others(stream);
     let subjects = format!("{}.>", stream.wanted.subject_prefix);
     if !others.is_empty() {
         let meaning =
@@ -195,8 +197,7 @@ fn contract(stream: &Stream, c: &StreamConfig) -> Vec<Finding> {
     let mut subjects = vec![format!("{}.>", stream.wanted.subject_prefix)];
     subjects.extend(stream.durables.iter().map(|d| format!("{}.{}.>", stream.wanted.redo_prefix(), d.wanted.name)));
     for subject in subjects.iter().filter(|s| !c.takes(s)) {
-        let others =
-            stream.takers.iter().filter(|t| **t != stream.name).map(String::as_str).collect::<Vec<_>>().join(", ");
+        let others = others(stream).join(", ");
         let others = if others.is_empty() { String::new() } else { format!(", and {others} does") };
         let meaning = format!("it does not take {subject}{others}: what is sent there is not stored in it");
         let remedy = format!("nats stream edit {} --subjects '…,{subject}'", stream.name);

@@ -221,7 +221,6 @@ async fn stream(
         Found::Denied | Found::Unknown(_) => false,
     };
     let takers = if is_odd { survey.takers(&subject).await } else { Found::Missing };
-    let takers = if let Found::There(takers) = takers { takers } else { Vec::new() };
     let mut durables = Vec::new();
     for (consumer, wanted) in config.durables().into_iter().filter(|(c, _)| consumers.contains(c)) {
         let resent_ms = config.consumer.get(&consumer).map_or(0, resent_ms);

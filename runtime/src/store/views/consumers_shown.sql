@@ -1,17 +1,26 @@
--- All consumers, and what they have not finished: counted to 10000, among the first 50000 that anybody has not finished.
+-- All consumers, and what they have not finished: counted to 10000, among the first 50000 that anybody has not finished, and the first
+-- 50000 that are to be sent again to anybody. One pass over each, however many consumers there are.
 with awaited as materialized (
-  select w.awaiting, w.sent_at
+  select w.consumer, count(*) as messages, min(q.sent_at) as since
   from (
     select o.awaiting, o.sent_at from avouch.outbox o where o.awaiting is not null order by o.stream, o.stream_seq limit 50000
-  ) w
+  ) q
+  cross join lateral unnest(q.awaiting) as w (consumer)
+  group by w.consumer
+), pending as materialized (
+  select q.consumer, count(*) as messages
+  from (select r.consumer from avouch.recovery r where r.state = 'pending' order by r.changed_at limit 50000) q
+  group by q.consumer
 )
 select json_build_object(
   'name', c.name, 'stream', c.stream, 'topics', c.topics, 'is_required', c.is_required, 'receipt', c.receipt,
   'is_paused', exists (select from avouch.hold h where h.kind = 'consumer' and h.name = c.name),
-  'unfinished', (select count(*) from (select from awaited a where c.id = any (a.awaiting) limit 10000) w),
-  'oldest_s', (select extract(epoch from clock_timestamp() - min(a.sent_at)) from awaited a where c.id = any (a.awaiting)),
-  'pending', (select count(*) from (select from avouch.recovery r where r.state = 'pending' and r.consumer = c.id limit 10000) w),
+  'unfinished', least(coalesce(a.messages, 0), 10000),
+  'oldest_s', extract(epoch from clock_timestamp() - a.since),
+  'pending', least(coalesce(p.messages, 0), 10000),
   'dead', (select count(*) from (select from avouch.recovery r where r.state = 'dead' and r.consumer = c.id limit 10000) w),
   'lease_ms', c.lease_ms, 'attempts_max', c.attempts_max)::text
 from avouch.consumer c
+left join awaited a on a.consumer = c.id
+left join pending p on p.consumer = c.id
 order by c.name

@@ -104,14 +104,14 @@ pub struct Event {
     pub at: OffsetDateTime,
     /// message or transaction.
     pub subject: String,
-    /// What: inserted, released, sent, received, consumed, dead, ready, discarded, cancelled, missed, sent_again; of a transaction
+    /// What: inserted, released, sent, received, consumed, dead, resent, ready, discarded, cancelled, missed, sent_again; of a transaction
     /// prepared, asked, committed, rolled_back, in_doubt; of a consumer's record inbox_running and the like.
     pub what: String,
     /// The consumer that it is about.
     pub consumer: Option<String>,
     /// The person who did it.
     pub actor: Option<String>,
-    /// What else is known: from, reason, stream, sequence, generation, tries, verdict, plugin, checks, next, by, attempts, until.
+    /// What else is known: from, reason, why (in the person's words), stream, sequence, generation, tries, verdict, plugin, checks, next, by, attempts, until.
     pub detail: serde_json::Value,
 }
 

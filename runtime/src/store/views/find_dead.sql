@@ -1,9 +1,11 @@
--- Dead messages before a seq, newest first: 20000 are looked at. Returns their ids, and where to go on.
+-- Dead messages before a seq, newest first: at most 20000 are looked at, and no more than it takes. Returns their ids, and where to go on.
 -- $1 before this seq, $2 topic, $3 key, $4 consumer (- for never sent), $5 failure, each or null; $6 and $7 bounds of id, $8 most rows.
-with looked as materialized (
-  select o.id, o.seq, o.topic, o.key, o.reason from avouch.outbox o where o.state = 'dead' and o.seq < $1 order by o.seq desc limit 20000
-), found as materialized (
-  select l.id, l.seq from looked l
+with found as materialized (
+  select l.id, l.seq
+  from (
+    -- In the order that is wanted, so that it ends with the last one that is.
+    select o.id, o.seq, o.topic, o.key, o.reason from avouch.outbox o where o.state = 'dead' and o.seq < $1 order by o.seq desc limit 20000
+  ) l
   where ($2::text is null or l.topic = $2 or right($2, 2) = '.>' and starts_with(l.topic, left($2, -1)))
     and ($3::text is null or l.key = $3) and l.id >= $6 and l.id < $7
     and ($4::text is null and $5::text is null or exists (
@@ -18,4 +20,4 @@ with looked as materialized (
 )
 select array(select f.id from found f order by f.seq desc),
        case when (select count(*) from found) = $8 then (select min(f.seq) from found f)
-            when (select count(*) from looked) = 20000 then (select min(l.seq) from looked l) end::text
+            else (select o.seq from avouch.outbox o where o.state = 'dead' and o.seq < $1 order by o.seq desc offset 19999 limit 1) end::text

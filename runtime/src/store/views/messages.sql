@@ -7,8 +7,12 @@ select json_build_object(
   'held', (
     select case when h.message_id is null then format('%s %s is paused', h.kind, h.name) else format('its key is parked behind %s', h.message_id) end
            || coalesce(': ' || h.reason, '')
-    from avouch.hold h
-    where o.state in ('ready', 'prepared') and (h.kind = 'topic' and h.name = o.topic or h.kind = 'key' and h.name = o.key)
+    from (
+      (select t.* from avouch.hold t where t.kind = 'topic' and t.name = o.topic limit 1)
+      union all
+      (select k.* from avouch.hold k where k.kind = 'key' and k.name = o.key limit 1)
+    ) h
+    where o.state in ('ready', 'prepared')
     limit 1
   ),
   'waits_for', (

@@ -9,7 +9,7 @@ with message as materialized (
   select m.released_at, 'message', 'released', null, null, '{}', 0
   from message m
   where m.released_at is not null and not exists (
-    select from avouch.event e where e.subject = $1 and e.what = 'ready' and e.detail ->> 'from' = 'dead' and e.at >= m.released_at)
+    select from avouch.event e where e.subject = $1 and e.what = 'resent' and e.detail ->> 'from' = 'dead' and e.at >= m.released_at)
   union all
   -- Later sendings are events; this is the first, or the only one.
   select m.sent_at, 'message', 'sent', null, null,

@@ -11,7 +11,6 @@ use super::super::entry::Door;
 use super::super::lang::Language;
 use super::super::messages::Outcome as Answer;
 use super::super::notice::{Deed, Notice};
-use super::super::payload::Content;
 use super::super::replay::Range;
 use super::super::transactions::Filter;
 use super::super::visit::{Reader, Visit};
@@ -24,6 +23,7 @@ use crate::access::Role;
 use crate::admin::Problem;
 use crate::admin::bulk::Outcome;
 use crate::admin::deliveries::NotifiedAgain;
+use crate::admin::sight::Content;
 use crate::store::search::Found;
 use crate::store::views::{Attempt, Delivery, Endpoint, Message, Sample, Status, Transaction};
 
@@ -89,7 +89,7 @@ fn a_transaction(t: &str, state: &str) -> Transaction {
 fn events(t: &str) -> Vec<crate::store::views::Event> {
     let event = |what: &str| {
         json!({"at": AT, "subject": "transaction", "what": what, "consumer": t, "actor": t,
-               "detail": {"reason": t, "plugin": t, "from": t, "next": AT, "until": t, "sequence": 4, t: {t: t}, "none": null}})
+               "detail": {"reason": t, "why": t, "plugin": t, "from": t, "next": AT, "until": t, "sequence": 4, t: {t: t}, "none": null}})
     };
     let whats = [
         "inserted",
@@ -98,6 +98,7 @@ fn events(t: &str) -> Vec<crate::store::views::Event> {
         "received",
         "missed",
         "sent_again",
+        "resent",
         "asked",
         "ready",
         "dead",
@@ -212,7 +213,7 @@ fn of_messages(visit: &Visit, t: &'static str) -> Vec<(&'static str, maud::Marku
                                        {"consumer": "-", "topic": t, "failure": "", "messages": 7, "since": AT, "example": ID}]),
     );
     let group = Group::of(&groups[0]);
-    let count = |matched| Outcome { matched, done: 0, has_more: true };
+    let count = |matched| Outcome { matched, done: 0, has_more: true, counted: "1795294800123456".parse().ok() };
     let dead_one = a_message(t, "dead");
     let told = ["waiting", "delivered", "given_up"].map(|state| a_delivery(t, state));
     let tries = attempts(t);

@@ -38,7 +38,7 @@ fn healthy() -> Facts {
         wanted: wanted_stream,
         durables: vec![durables::Durable { wanted, resent_ms: 240_000, found: Found::There(durable) }],
         found: Found::There(serde_json::from_value(there).expect("as a server tells it")),
-        takers: Vec::new(),
+        takers: Found::Missing,
     };
     let server = Server {
         name: "n1".into(),
@@ -146,9 +146,18 @@ fn missing_stream_is_as_bad_as_what_is_known_of_it() {
     assert_eq!(verified, [("stream", Problem)]);
     let taken = found_with(&Books::default(), |f| {
         gone(f);
-        f.streams[0].takers = vec!["OTHER".into()];
+        f.streams[0].takers = Found::There(vec!["OTHER".into()]);
     });
     assert_eq!(taken, [("stream", Problem)]);
+    let takers_are = |takers: Found<Vec<String>>| {
+        found_with(&Books::default(), |f| {
+            gone(f);
+            f.streams[0].takers = takers;
+        })
+    };
+    assert_eq!(takers_are(Found::Denied), [("stream", Note), ("overlap", Warning)], "no answer is not a good one");
+    assert_eq!(takers_are(Found::Unknown("timed out".into())), [("stream", Note), ("overlap", Warning)]);
+    assert_eq!(takers_are(Found::There(vec!["AVOUCH".into()])), [("stream", Note)], "its own subjects are no overlap");
     let mut anew = books();
     anew.streams[0].created_us += 1;
     assert_eq!(found_with(&anew, |_| {}), [("identity", Warning)]);
