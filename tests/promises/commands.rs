@@ -134,6 +134,14 @@ insert into avouch.deployment (name, digest, grants, actor)
 insert into avouch.plugin_log (plugin, digest, level, line) values ('check', repeat('b', 64), 'info', '@HOSTILE@');
 insert into avouch.instance (id, name, version, lease_until, trouble)
   values (gen_random_uuid(), 'the-one', '1', now() + interval '1 h', '@HOSTILE@');
+insert into avouch.endpoint (name, tenant, url, topics, filter, settings, origin, reason)
+  values ('m17', '@HOSTILE@', 'https://m17.example/@HOSTILE@', '{payments.>}', jsonb_build_object('merchant', '@HOSTILE@'), '{}', 'api', '@HOSTILE@');
+insert into avouch.notice (message_id, topic, key, payload, created_at)
+  values ('018c0000-0000-7000-8000-000000000017', 'payments.settled', '@HOSTILE@', '', now());
+insert into avouch.delivery (endpoint, message_id, state, attempts, status, reason, ended_at)
+  select e.id, n.message_id, 'given_up', 9, 503, '@HOSTILE@', now() from avouch.endpoint e, avouch.notice n;
+insert into avouch.attempt (endpoint, message_id, round, number, at, took_ms, outcome, status, reason, excerpt)
+  select d.endpoint, d.message_id, 1, 9, now(), 15, 'given_up', 503, '@HOSTILE@', '@HOSTILE@' from avouch.delivery d;
 insert into avouch.sample (at, ready, waiting, dead, in_doubt, oldest_s, inserted_per_s, sent_per_s, received_per_s)
   values (now() - interval '1 min', 1, 2, 3, 4, 5.5, 6, 7, 8);
 "#;

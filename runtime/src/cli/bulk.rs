@@ -152,3 +152,23 @@ pub fn spinner() -> ProgressBar {
     spinner.enable_steady_tick(Duration::from_millis(200));
     spinner
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_comes_back_meanwhile_is_not_done_again_and_again() {
+        let steps = RefCell::new(Vec::new());
+        let all = async |rows: usize| {
+            steps.borrow_mut().push(rows);
+            Ok::<_, Error>(rows)
+        };
+        let outcome = counted("again", 1_200, all).await.expect("nothing fails");
+        assert_eq!((outcome.done, steps.take()), (1_200, vec![500, 500, 200]));
+        let outcome = counted("again", 10, async |_| Ok::<_, Error>(0)).await.expect("nothing fails");
+        assert_eq!((outcome.done, outcome.count), (0, 10), "somebody else was faster");
+    }
+}

@@ -24,6 +24,10 @@ const LISTINGS: &[(&[&str], &str, usize, &[&str])] = &[
     (&["tx", "list", "--state", "committed"], "transactions", 0, &["no transaction is like that"]),
     (&["consumers", "list"], "consumers", 1, &["billing", "by inbox", "orders.>"]),
     (&["consumer", "list"], "consumers", 1, &["billing"]),
+    (&["endpoint", "list"], "endpoints", 1, &["m17", "enabled", "payments.>", "GIVEN UP"]),
+    (&["endpoint", "deliveries", "m17"], "deliveries", 1, &["given_up", "payments.settled", "503"]),
+    (&["endpoint", "deliveries", "m17", "--state", "waiting"], "deliveries", 0, &["nothing is there"]),
+    (&["endpoint", "attempts", "018c0000-0000-7000-8000-000000000017"], "attempts", 1, &["m17", "503", "15 ms"]),
     (&["inbox", "list", "billing"], "records", 1, &["parked"]),
     (&["inbox", "list", "nobody"], "records", 0, &["no record"]),
     (&["holds"], "holds", 2, &["topic", "key", "PARKED BEHIND"]),
@@ -82,6 +86,10 @@ async fn one_thing_is_shown_with_all_that_is_known_of_it() {
     assert_eq!(desk.json(&["inbox", "show", "billing", &waiting]).await["state"], "parked");
     desk.at(&["inbox", "show", "billing", &waiting]).await.succeeds().says("state        parked");
     desk.at(&["inbox", "show", "billing", "x"]).await.fails_with(1).says("no record of \"x\"");
+    let shown = desk.json(&["endpoint", "show", "m17"]).await;
+    assert_eq!((&shown["given_up"], &shown["settings"]["timeout_ms"]), (&json!(1), &json!(15_000)));
+    desk.at(&["endpoint", "show", "m17"]).await.succeeds().says("given up     1").says("60, 300");
+    desk.at(&["endpoint", "show", "nobody"]).await.fails_with(1).says("avouch endpoint list");
     desk.at(&["plugin", "show", "nobody"]).await.fails_with(1).says("avouch plugin list");
 }
 
@@ -103,6 +111,10 @@ async fn hostile_text_from_the_database_does_not_reach_the_terminal() {
         &["consumers", "show", "billing"],
         &["inbox", "show", "billing", &waiting],
         &["status"],
+        &["endpoint", "show", "m17"],
+        &["endpoint", "show", HOSTILE],
+        &["endpoint", "resend", "m17", "--since", "1d", "--dry-run"],
+        &["endpoint", "disable", "m17", "--reason", HOSTILE],
         &["pause", "key", HOSTILE, "--reason", HOSTILE],
         &["resume", "key", HOSTILE],
         &["resume", "key", HOSTILE],
