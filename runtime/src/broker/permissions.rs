@@ -263,7 +263,8 @@ mod tests {
     fn nothing_that_acts_is_asked_with_an_empty_request() {
         for need in uses().needs().iter().filter(|n| n.direction == Direction::Publish) {
             let Probe { subject, body } = &need.probe;
-            let acts = ["CREATE", "UPDATE", "PAUSE", "PURGE", "MSG.GET", "MSG.NEXT"].iter().any(|verb| subject.contains(verb));
+            let acts =
+                ["CREATE", "UPDATE", "PAUSE", "PURGE", "MSG.GET", "MSG.NEXT"].iter().any(|verb| subject.contains(verb));
             assert!(!acts || matches!(body, Body::Broken | Body::PurgeNothing), "{subject} with {body:?}");
             let removes = subject.contains("DELETE") || subject.contains("PAUSE");
             assert!(!removes || subject.ends_with(NOBODY), "{subject} is of somebody");

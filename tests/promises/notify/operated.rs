@@ -51,7 +51,8 @@ impl Operated {
 
     /// What the API answers.
     async fn api(&self, method: Method, path: &str, body: Value) -> (u16, Value) {
-        let request = client().request(method, format!("{}{path}", self.origin)).bearer_auth(&self.token).json(&body);
+        let request = client().request(method, format!("{}{path}", self.origin)).bearer_auth(&self.token);
+        let request = request.header("content-type", "application/json").body(body.to_string());
         let response = send(request).await;
         let (status, bytes) = (response.status().as_u16(), response.bytes().await.expect("it has a body"));
         (status, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
@@ -247,7 +248,7 @@ async fn all_that_was_given_up_is_told_again_after_a_dry_run_and_a_yes() {
     assert_eq!(plan["examples"].as_array().map(Vec::len), Some(5));
     assert_eq!(desk.json(&["resend", "merchant", "--since", "30m", "--dry-run"]).await["count"], 0);
     desk.at(&since).await.fails_with(2).says("--yes");
-    assert_eq!(desk.notified.count("merchant", "given_up").await, MANY.into());
+    assert_eq!(desk.notified.count("merchant", "given_up").await, i64::from(MANY));
     let done = desk.json(&[&since[..], &["--yes", "--reason", "they are back"]].concat()).await;
     assert_eq!((&done["count"], &done["done"]), (&json!(MANY), &json!(MANY)));
     desk.notified.until_count("merchant", "delivered", MANY.into()).await;
