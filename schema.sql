@@ -1085,8 +1085,8 @@ declare
 begin
   select * into who from avouch.endpoint e where e.name = endpoint_of.endpoint and e.state <> 'removed';
   if not found then
-    raise exception 'there is no endpoint %', endpoint using errcode = 'undefined_object',
-      hint = 'avouch endpoints lists them';
+    raise exception 'there is no endpoint %', endpoint using errcode = 'undefined_object', constraint = 'endpoint_known',
+      hint = 'avouch endpoint list tells which there are';
   end if;
   return who;
 end $$;
@@ -1148,7 +1148,7 @@ declare
 begin
   if set_endpoint.state not in ('enabled', 'disabled') then
     raise exception 'an endpoint is enabled or disabled, not %', set_endpoint.state using errcode = 'invalid_parameter_value',
-      hint = 'to end it for good, remove it';
+      constraint = 'endpoint_outcome_known', hint = 'to end it for good, remove it';
   end if;
   update avouch.endpoint e
   set state = set_endpoint.state, failing_since = null, changed_at = clock_timestamp(), told = true,

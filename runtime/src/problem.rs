@@ -16,9 +16,11 @@ use crate::store::refusal::{Fault, Refusal};
 pub struct Problem {
     /// What programs compare: `urn:avouch:problem:` and a word that does not change.
     #[serde(rename = "type")]
-    pub kind: String,
+    #[schema(value_type = String)]
+    pub kind: Box<str>,
     /// The same for people.
-    pub title: String,
+    #[schema(value_type = String)]
+    pub title: Box<str>,
     /// The status of the answer.
     pub status: u16,
     /// What is wrong with this request.
@@ -27,7 +29,8 @@ pub struct Problem {
     pub remedy: String,
     /// The rule of the database that refuses it, if one does.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub rule: Option<String>,
+    #[schema(value_type = Option<String>)]
+    pub rule: Option<Box<str>>,
     /// Seconds after which it may be repeated.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_after_s: Option<u64>,
@@ -80,7 +83,15 @@ impl Problem {
     fn new(status: StatusCode, word: &str, title: &str, detail: String, remedy: String) -> Self {
         let detail = detail.chars().take(DETAIL_CHARS_MAX).collect();
         let kind = format!("urn:avouch:problem:{word}");
-        Self { kind, title: title.to_owned(), status: status.as_u16(), detail, remedy, rule: None, retry_after_s: None }
+        Self {
+            kind: kind.into(),
+            title: title.into(),
+            status: status.as_u16(),
+            detail,
+            remedy,
+            rule: None,
+            retry_after_s: None,
+        }
     }
 
     /// Too many tries; the next one in so many seconds.
@@ -106,7 +117,7 @@ impl Problem {
             Fault::Request => Self::refused(detail, remedy),
             Fault::State => Self::conflict(detail, remedy),
         };
-        Self { rule: Some(rule), ..problem }
+        Self { rule: Some(rule.into()), ..problem }
     }
 
     /// The status of the answer.

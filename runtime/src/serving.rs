@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use axum::Router;
 use hyper::Request;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
+use hyper::header::{CONNECTION, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -119,7 +120,16 @@ async fn speak(stream: impl AsyncRead + AsyncWrite + Unpin + 'static, peer: Peer
     let router = TowerToHyperService::new(router);
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(peer);
-        router.call(request)
+        let has_body = !request.body().is_end_stream();
+        let answer = router.call(request);
+        async move {
+            let mut answer = answer.await?;
+            // Its body may not have been read, and then the connection ends: a client that does not know would ask the next thing there.
+            if has_body && !answer.status().is_success() {
+                answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, std::convert::Infallible>(answer)
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

@@ -14,11 +14,13 @@ use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::admin::{client, problem};
 use crate::control::Desk;
 use crate::docs::{read, section, table};
 use crate::hostile::guest::Guest;
 use crate::hostile::running::{committed, deploy, prepare};
 use crate::notify::Receiver;
+use crate::notify::asked::address_of;
 use crate::schema::File;
 
 /// A metric as its page has it.
@@ -44,8 +46,8 @@ const TOO_LARGE: &str = "insert into avouch.outbox (topic, payload) values ('ord
 const CONSUMERS: &str = "[consumer.billing]\ntopics = [\"orders.created\"]\ndeadline_ms = 2000\n[consumer.shop]\n\
                          [receipts]\nevery_ms = 100\ngrace_ms = 1000\n[recovery]\nevery_ms = 50\n[upkeep]\nevery_ms = 50\n\
                          [checkback]\npoll_max_ms = 50\n[[alarm]]\ncommand = [\"false\"]\n[trace]\nendpoint = \"http://127.0.0.1:9\"\nroot = true\n[relay]\nsafety_poll_ms = 100\n";
-const NOTIFY: &str =
-    "[notify]\ntopics = [\"payments.>\"]\nallow = [\"127.0.0.0/8\"]\nallow_http = true\nevery_ms = 20\n";
+const NOTIFY: &str = "[notify]\ntopics = [\"payments.>\"]\nallow = [\"127.0.0.0/8\"]\nallow_http = true\nevery_ms = 20\n\
+                      listen = \"127.0.0.1:0\"\n";
 const ORDERS: i32 = 40;
 
 /// A database, a broker and a runtime in which a little of everything has happened.
@@ -64,7 +66,9 @@ impl Busy {
         let file = File::new("avouch.toml", &desk.ground.config(&settings));
         deploy(&file, Guest::good().named("good")).await.succeeds();
         let avouch = desk.runtime(&settings).await;
+        let answering = address_of(&avouch).await;
         let busy = Busy { desk, port, _avouch: avouch, _merchant: merchant };
+        problem(client().get(format!("http://{answering}/v1/notify/windows")), 401).await;
         busy.consume().await;
         busy.lose().await;
         busy.ask().await;
@@ -190,6 +194,7 @@ async fn what_is_counted_has_happened() {
     is("avouch_notify_attempts_total", &[("endpoint", "merchant"), ("outcome", "delivered")], 1.0);
     is("avouch_notify_attempts_total", &[], 1.0);
     is("avouch_notify_attempt_seconds", &[("endpoint", "merchant")], 1.0);
+    is("avouch_notify_asks_total", &[("status", "401")], 1.0);
     let open = told.sum("avouch_database_connections", &[]);
     let made = told.sum("avouch_database_connections_made_total", &[]);
     assert_eq!(open, made - told.sum("avouch_database_connections_lost_total", &[]));

@@ -1,6 +1,6 @@
 //! Outside parties are told by HTTP until they answer: signed, on a schedule, once in the books however often the runtime dies.
 
-mod asked;
+pub mod asked;
 mod behaved;
 mod crowd;
 mod killed;
@@ -64,7 +64,7 @@ impl Receiver {
 
     /// The ids of what it was told, each as often as it was.
     pub fn ids(&self) -> Vec<Uuid> {
-        self.web.asked().iter().map(|asked| id(asked)).collect()
+        self.web.asked().iter().map(id).collect()
     }
 }
 

@@ -170,7 +170,8 @@ async fn durable(desk: &Desk) -> PullConsumer {
 
 #[tokio::test]
 async fn what_is_sent_again_is_a_publish_in_the_same_trace() {
-    let (desk, collector, _avouch) = consumed("").await;
+    // What was purged is missed once its deadline is over.
+    let (desk, collector, _avouch) = consumed("deadline_ms = 500\n").await;
     durable(&desk).await;
     let trace = fresh_trace();
     insert(&desk.ground, &of(&trace), None).await;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use avouch_runtime::store::connect::system_tls;
@@ -45,6 +46,9 @@ struct Books {
     mood: Option<Mood>,
     secret: String,
 }
+
+/// By then its port is free again.
+const CLOSING: Duration = Duration::from_secs(5);
 
 /// The merchant, its server and its books.
 pub struct Merchant {
@@ -90,7 +94,7 @@ impl Merchant {
     /// Its server is down, with all connections.
     pub fn close(&mut self) {
         if let Some(server) = self.server.take() {
-            server.shutdown_background();
+            tokio::task::block_in_place(|| server.shutdown_timeout(CLOSING));
         }
     }
 
@@ -157,4 +161,10 @@ async fn receive(State(books): State<Arc<Mutex<Books>>>, headers: HeaderMap, bod
 
 fn lock(books: &Mutex<Books>) -> MutexGuard<'_, Books> {
     books.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Drop for Merchant {
+    fn drop(&mut self) {
+        self.close();
+    }
 }

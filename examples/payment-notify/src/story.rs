@@ -44,7 +44,7 @@ pub async fn run(dir: &Path) -> anyhow::Result<bool> {
     let config = include_str!("avouch.toml").replace("LISTEN", &avouch.to_string());
     stage.configure(&config.replace("URL", &merchant.url()).replace("SECRET", &secret)).await?;
     stage.start_runtime().await?;
-    let token = stage.avouch(&["endpoint", "token", "create", ENDPOINT, "--json"]).await?;
+    let token = stage.avouch(&["endpoint", "token", "create", ENDPOINT, "--json", "--source", "shop"]).await?;
     let token: serde_json::Value = serde_json::from_str(&token).context("what endpoint token create says")?;
     let token = token["secret"].as_str().context("a token has a secret")?.to_owned();
     let clock = Clock::open(&stage.url_of_owner("shop")).await?;
@@ -131,7 +131,16 @@ impl Town {
         println!("  an operator, once the merchant is mended: avouch endpoint resend {ENDPOINT} {message}");
         self.merchant.open(Mood::Well)?;
         stage
-            .avouch(&["endpoint", "resend", ENDPOINT, &message.to_string(), "--reason", "the merchant is mended"])
+            .avouch(&[
+                "endpoint",
+                "resend",
+                ENDPOINT,
+                &message.to_string(),
+                "--reason",
+                "the merchant is mended",
+                "--source",
+                "shop",
+            ])
             .await?;
         self.clock.pass().await?;
         self.expect(message, 1, "delivered").await.map(drop)

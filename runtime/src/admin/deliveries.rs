@@ -147,9 +147,9 @@ pub async fn list_deliveries_of_message(
 #[utoipa::path(get, path = "/v1/messages/{id}/attempts", tag = "endpoints", security(("token" = ["view"])),
     params(("id" = Uuid, Path)), responses((status = 200, body = [Attempt])))]
 pub async fn list_attempts(
-    _: Viewer,
+    Viewer(caller): Viewer,
     extract::State(state): extract::State<State>,
     Path(id): Path<Uuid>,
 ) -> Result<Json<Vec<Attempt>>, Problem> {
-    Ok(Json(state.store.attempts_shown(id, None, ATTEMPTS_MAX).await?))
+    Ok(Json(state.seen_by(&caller).attempts(id, None, ATTEMPTS_MAX).await?))
 }

@@ -12,7 +12,7 @@ use crate::access::Role;
 use crate::consumers::matches;
 use crate::store::Error;
 use crate::store::search::{Found, Refused, Search};
-use crate::store::views::{Message, Payload, Transaction};
+use crate::store::views::{Attempt, Message, Payload, Transaction};
 
 /// Messages as one role sees them.
 pub struct Sight<'a> {
@@ -88,6 +88,16 @@ impl Sight<'_> {
         }
         let payload = self.state.store.payload_shown(message.id, bytes_max).await?;
         Ok(payload.map_or(Content::Gone, Content::Shown))
+    }
+
+    /// Tries to tell a message. Answers may repeat what they were told: their beginnings are hidden with the payload.
+    pub async fn attempts(&self, id: Uuid, endpoint: Option<&str>, rows_max: i64) -> Result<Vec<Attempt>, Error> {
+        let mut attempts = self.state.store.attempts_shown(id, endpoint, rows_max).await?;
+        let told = self.state.store.deliveries_of(id).await?;
+        if !told.first().is_some_and(|told| self.state.config.shows_payload(self.role, &told.topic)) {
+            attempts.iter_mut().for_each(|attempt| attempt.excerpt = None);
+        }
+        Ok(attempts)
     }
 
     fn veiled(&self, messages: Vec<Message>) -> Vec<Message> {

@@ -242,6 +242,10 @@ async fn show(operator: &Operator, name: &str) -> anyhow::Result<ExitCode> {
 fn readable(e: &Endpoint) -> String {
     let s = &e.settings;
     let pauses: Vec<_> = s.schedule_s.iter().map(u32::to_string).collect();
+    let schedule = match &pauses[..] {
+        [] => "one try".to_owned(),
+        _ => format!("tries after {} s, each later by up to {} %", pauses.join(", "), s.jitter_percent),
+    };
     let filter: Vec<_> = e.filter.iter().map(|(name, value)| format!("{name}={value}")).collect();
     facts(&[
         ("endpoint", e.name.clone()),
@@ -256,7 +260,7 @@ fn readable(e: &Endpoint) -> String {
         ("topics", e.topics.join(" ")),
         ("filter", filter.join(" ")),
         ("ordered", if e.ordered { "by key" } else { "no" }.to_owned()),
-        ("schedule", format!("tries after {} s, each later by up to {} %", pauses.join(", "), s.jitter_percent)),
+        ("schedule", schedule),
         ("a try", format!("at most {} ms, {} at a time", s.timeout_ms, s.in_flight_max)),
         ("rate", s.rate_per_s.map_or_else(String::new, |rate| format!("at most {rate} tries a second"))),
         ("plugin", s.plugin.clone().unwrap_or_default()),

@@ -69,7 +69,7 @@ impl Store {
     /// How much an endpoint was not told since then, counted to `rows_max`.
     pub async fn given_up_since(&self, endpoint: &str, since: OffsetDateTime, rows_max: i64) -> Result<i64, Error> {
         let sql = include_str!("views/given_up_since.sql");
-        let rows = self.views.query(sql, &[&endpoint, &since, &rows_max]).await?;
+        let rows = self.views.request(sql, &[&endpoint, &since, &rows_max]).await?;
         Ok(rows.first().map_or(0, |row| row.get(0)))
     }
 
@@ -87,7 +87,7 @@ impl Store {
         let sql = include_str!("operate/create_endpoint.sql");
         let rows = self
             .views
-            .query(
+            .request(
                 sql,
                 &[
                     &by.who, &by.why, name, tenant, url, topics, &filter, is_ordered, &settings, &secret, &names,
@@ -107,7 +107,10 @@ impl Store {
         let sql = include_str!("operate/change_endpoint.sql");
         let rows = self
             .views
-            .query(sql, &[&by.who, &by.why, name, tenant, url, topics, &filter, is_ordered, &settings, &names, &values])
+            .request(
+                sql,
+                &[&by.who, &by.why, name, tenant, url, topics, &filter, is_ordered, &settings, &names, &values],
+            )
             .await?;
         Ok(!rows.is_empty())
     }
@@ -115,7 +118,7 @@ impl Store {
     /// Lets another secret sign, for a time beside those that did. Returns false if there is no such endpoint of the API.
     pub async fn rotate_secret(&self, by: By<'_>, endpoint: &str, secret: &str, overlap_s: i32) -> Result<bool, Error> {
         let sql = include_str!("operate/rotate_secret.sql");
-        Ok(!self.views.query(sql, &[&by.who, &by.why, &endpoint, &secret, &overlap_s]).await?.is_empty())
+        Ok(!self.views.request(sql, &[&by.who, &by.why, &endpoint, &secret, &overlap_s]).await?.is_empty())
     }
 
     /// Keeps what a receiver may ask with, for so many days or for good. Returns false if there is no such endpoint.
@@ -127,40 +130,40 @@ impl Store {
         days: Option<i32>,
     ) -> Result<bool, Error> {
         let sql = include_str!("operate/create_endpoint_token.sql");
-        Ok(!self.views.query(sql, &[&by.who, &by.why, &endpoint, &&hash[..], &days]).await?.is_empty())
+        Ok(!self.views.request(sql, &[&by.who, &by.why, &endpoint, &&hash[..], &days]).await?.is_empty())
     }
 
     /// Revokes all that a receiver asks with. Returns how many.
     pub async fn revoke_endpoint_tokens(&self, by: By<'_>, endpoint: &str) -> Result<i64, Error> {
         let sql = include_str!("operate/revoke_endpoint_tokens.sql");
-        let rows = self.views.query(sql, &[&by.who, &by.why, &endpoint]).await?;
+        let rows = self.views.request(sql, &[&by.who, &by.why, &endpoint]).await?;
         Ok(rows.first().map_or(0, |row| row.get(0)))
     }
 
     /// Enables or disables an endpoint: `enabled`, `disabled`. Returns false if it is so already.
     pub async fn set_endpoint(&self, by: By<'_>, endpoint: &str, state: &str) -> Result<bool, Error> {
         let sql = include_str!("operate/set_endpoint.sql");
-        let rows = self.views.query(sql, &[&by.who, &by.why, &endpoint, &state]).await?;
+        let rows = self.views.request(sql, &[&by.who, &by.why, &endpoint, &state]).await?;
         Ok(rows.first().is_some_and(|row| row.get(0)))
     }
 
     /// Ends an endpoint for good. Returns false if it is removed already.
     pub async fn remove_endpoint(&self, by: By<'_>, endpoint: &str) -> Result<bool, Error> {
         let sql = include_str!("operate/remove_endpoint.sql");
-        let rows = self.views.query(sql, &[&by.who, &by.why, &endpoint]).await?;
+        let rows = self.views.request(sql, &[&by.who, &by.why, &endpoint]).await?;
         Ok(rows.first().is_some_and(|row| row.get(0)))
     }
 
     /// Tells an endpoint a message that means nothing. Returns its id; none: there is no endpoint that is enabled.
     pub async fn ping_endpoint(&self, by: By<'_>, endpoint: &str) -> Result<Option<Uuid>, Error> {
         let sql = include_str!("operate/ping_endpoint.sql");
-        Ok(self.views.query(sql, &[&by.who, &by.why, &endpoint]).await?.first().map(|row| row.get(0)))
+        Ok(self.views.request(sql, &[&by.who, &by.why, &endpoint]).await?.first().map(|row| row.get(0)))
     }
 
     /// Tells an endpoint these messages once more. Returns those that it will be told.
     pub async fn notify_again(&self, by: By<'_>, endpoint: &str, ids: &[Uuid]) -> Result<Vec<Uuid>, Error> {
         let sql = include_str!("operate/notify_again.sql");
-        let rows = self.views.query(sql, &[&by.who, &by.why, &endpoint, &ids]).await?;
+        let rows = self.views.request(sql, &[&by.who, &by.why, &endpoint, &ids]).await?;
         Ok(rows.iter().map(|row| row.get(0)).collect())
     }
 
@@ -173,7 +176,7 @@ impl Store {
         rows_max: i32,
     ) -> Result<i64, Error> {
         let sql = include_str!("operate/notify_given_up_again.sql");
-        let rows = self.views.query(sql, &[&by.who, &by.why, &endpoint, &since, &rows_max]).await?;
+        let rows = self.views.request(sql, &[&by.who, &by.why, &endpoint, &since, &rows_max]).await?;
         Ok(rows.first().map_or(0, |row| row.get(0)))
     }
 }

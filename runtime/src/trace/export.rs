@@ -101,6 +101,7 @@ impl Exporter {
         batch
     }
 
+    #[expect(clippy::vec_box, reason = "they come boxed through the queue, and are large: moving them costs more")]
     fn request(&self, batch: Vec<Box<SpanData>>) -> (Bytes, u64) {
         let spans = batch.len() as u64;
         (self.to.request(batch.into_iter().map(|span| *span).collect()), spans)

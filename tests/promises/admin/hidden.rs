@@ -28,6 +28,14 @@ async fn messages(served: &Served) -> (Uuid, Uuid, Uuid) {
          where o.state = 'ready' and o.payload is not null"
     );
     served.sql(&furnish).await;
+    // They were told to somebody who answers with what he was told.
+    let told = "insert into avouch.endpoint (name, url, topics, settings, origin) values ('merchant', 'https://m.example/', '{payments.>}', '{}', 'api'); \
+                insert into avouch.notice (message_id, topic, key, payload, headers, created_at) \
+                select id, topic, key, convert_to('card-4111', 'UTF8'), headers, created_at from avouch.outbox; \
+                insert into avouch.delivery (endpoint, message_id) select e.id, n.message_id from avouch.endpoint e, avouch.notice n; \
+                insert into avouch.attempt (endpoint, message_id, round, number, at, took_ms, outcome, excerpt) \
+                select e.id, n.message_id, 1, 1, now(), 1, 'retry', 'no card-4111 here' from avouch.endpoint e, avouch.notice n";
+    served.sql(told).await;
     let one = async |which: &str| {
         let sql = format!("select id from avouch.outbox where {which} order by seq limit 1");
         served.ground.client.query_one(&sql, &[]).await.unwrap_or_else(|e| panic!("{which}: {e:?}")).get(0)
@@ -46,7 +54,11 @@ fn places(message: Uuid, tx: Uuid) -> Vec<String> {
             continue;
         }
         let id = if route.path.contains("transactions") { tx } else { message };
-        let path = route.path.replace("{id}", &id.to_string()).replace("{consumer}", "billing");
+        let path = route
+            .path
+            .replace("{id}", &id.to_string())
+            .replace("{consumer}", "billing")
+            .replace("{endpoint}", "merchant");
         let path = path.replace("{name}", if path.contains("consumers") { "billing" } else { "pay" });
         assert!(!path.contains('{'), "{path}: say here what stands in it");
         places.push(path);

@@ -201,3 +201,22 @@ async fn say(served: &Served, head: &[u8]) -> String {
     answer.truncate(read.unwrap_or(0));
     String::from_utf8_lossy(&answer).into_owned()
 }
+
+#[tokio::test]
+async fn connection_of_a_body_that_was_refused_unread_is_said_to_end() {
+    let served = Served::new().await;
+    let admin = served.token("root", "admin").await;
+    let upload = |query: &str| {
+        let request = served.ask(Method::POST, &format!("/v1/plugins{query}")).bearer_auth(&admin);
+        request.header("content-type", "application/wasm").body(vec![0; 1 << 20])
+    };
+    for _ in 0..20 {
+        // Refused for its query, before anybody reads its body.
+        let refused = send(upload("?settings=[]")).await;
+        assert_eq!(
+            (refused.status().as_u16(), &refused.headers()["connection"]),
+            (400, &"close".parse().expect("a value"))
+        );
+        assert_eq!(send(served.ask(Method::GET, "/v1/me").bearer_auth(&admin)).await.status(), 200);
+    }
+}

@@ -1,7 +1,8 @@
 //! What the database refuses: the rule is named, the remedy too, nothing is changed, and nobody is told to try it again.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use avouch_runtime::endpoints::{Described, Settings};
 use avouch_runtime::meters::Scope;
 use avouch_runtime::secret::Secret;
 use avouch_runtime::store::operate::{By, Forget, NewVersion};
@@ -10,6 +11,7 @@ use avouch_tests::database::Database;
 use reqwest::Method;
 use reqwest::header::{ACCEPT, COOKIE};
 use serde_json::json;
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{Served, problem, send};
@@ -33,6 +35,32 @@ async fn refusals(store: &Store, id: Uuid) -> Vec<(&'static str, Error, &'static
     let mut is_refused = |name, error: Option<Error>, rule| {
         told.push((name, error.unwrap_or_else(|| panic!("{name} is not refused")), rule));
     };
+    let headers: [(String, String); 0] = [];
+    let described = Described {
+        name: "merchant".into(),
+        tenant: ZERO.into(),
+        url: "https://x.example/".into(),
+        topics: vec![">".into()],
+        filter: BTreeMap::new(),
+        is_ordered: false,
+        settings: Settings::default(),
+    };
+    let made = store.create_endpoint(BY, &described, "whsec_x", &headers).await.err();
+    is_refused("create_endpoint", made, "text_without_zero");
+    let changed = store.change_endpoint(BY, &described, None).await.err();
+    is_refused("change_endpoint", changed, "text_without_zero");
+    let token = store.create_endpoint_token(HARD_TO_SAY, "merchant", &[0; 32], None).await.err();
+    is_refused("create_endpoint_token", token, "text_without_zero");
+    let revoked = store.revoke_endpoint_tokens(HARD_TO_SAY, "merchant").await.err();
+    is_refused("revoke_endpoint_tokens", revoked, "text_without_zero");
+    let rotated = store.rotate_secret(HARD_TO_SAY, "merchant", "whsec_x", 1).await.err();
+    is_refused("rotate_secret", rotated, "text_without_zero");
+    is_refused("ping_endpoint", store.ping_endpoint(HARD_TO_SAY, "merchant").await.err(), "text_without_zero");
+    is_refused("set_endpoint", store.set_endpoint(BY, "nobody", "enabled").await.err(), "endpoint_known");
+    is_refused("remove_endpoint", store.remove_endpoint(BY, "nobody").await.err(), "endpoint_known");
+    is_refused("notify_again", store.notify_again(BY, "nobody", &[id]).await.err(), "endpoint_known");
+    let given_up = store.notify_given_up_again(BY, "nobody", OffsetDateTime::now_utc(), 1).await.err();
+    is_refused("notify_given_up_again", given_up, "endpoint_known");
     let unknown = store.decide_record(BY, "nobody", "k", "retry").await.err();
     is_refused("decide_record", unknown, "consumer_known");
     is_refused("decide_record", store.decide_record(BY, "idle", "k", "maybe").await.err(), "inbox_outcome_known");

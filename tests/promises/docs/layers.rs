@@ -26,7 +26,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     // 1
     ("address", &[]),
     ("outside", &["address", "store::connect", "store::full_text"]),
-    ("endpoints", &["address", "consumers", "outside"]),
+    ("endpoints", &["address", "consumers", "outside", "signature"]),
     (
         "store",
         &[
@@ -78,6 +78,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         &[
             "access",
             "broker",
+            "consumers",
             "endpoints",
             "meters",
             "problem",
@@ -101,6 +102,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "killpoint",
             "lifecycle",
             "message",
+            "meters",
             "outside",
             "rate",
             "rules",

@@ -47,7 +47,8 @@ async fn each_missing_permission_is_named_and_nothing_is_changed_by_looking() {
     let config = |user: &str| {
         format!(
             "[source.main]\nurl = {:?}\n[nats]\nurl = {:?}\nuser = {user:?}\npassword = \"secret\"\n\
-             [consumer.billing]\ntopics = [\"orders.>\"]\n[inbox]\nstore = \"kv\"\n",
+             [consumer.billing]\ntopics = [\"orders.>\"]\n[inbox]\nstore = \"kv\"\n\
+             [notify]\ntopics = [\"payments.>\"]\n",
             ground.database.url(),
             nats.url()
         )

@@ -33,10 +33,11 @@ impl Answering {
         Answering::with("", endpoints).await
     }
 
-    /// `more` are lines of `[notify]`.
+    /// `more` are lines of `[notify]`. Unless they say how often may be asked, it is as often as tests like.
     pub async fn with(more: &str, endpoints: &str) -> Answering {
         let ground = Ground::new().await;
-        let listen = format!("[notify]\nlisten = \"127.0.0.1:0\"\n{more}");
+        let often = if more.contains("asks_per_s") { "" } else { "asks_per_s = 10000\n" };
+        let listen = format!("[notify]\nlisten = \"127.0.0.1:0\"\n{often}{more}");
         let settings = settings(endpoints).replace("[notify]\n", &listen);
         let avouch = ground.runtime(&settings).await;
         let address = address_of(&avouch).await;
@@ -129,17 +130,20 @@ async fn message_is_answered_in_each_state_and_its_bytes_are_those_that_were_com
     let Notified { ground, .. } = &answering.notified;
     let bytes: Vec<u8> = (0..=255).collect();
     let sql = "insert into avouch.outbox (topic, payload_bytes, headers) values ('payments.raw', $1, $2) returning id";
-    let said = json!({ "Content-Type": "application/x-own" });
-    let raw: Uuid = ground.client.query_one(sql, &[&bytes, &Value::Null]).await.expect("it is taken").get(0);
+    let (none, said) = (None::<Value>, json!({ "Content-Type": "application/x-own" }));
+    let raw: Uuid = ground.client.query_one(sql, &[&bytes, &none]).await.expect("it is taken").get(0);
     let own: Uuid = ground.client.query_one(sql, &[&&b"own"[..], &said]).await.expect("it is taken").get(0);
     answering.notified.until_count("merchant", "delivered", 2).await;
     receiver.answers(422);
     let refused = answering.notified.insert("1", "{}").await;
     answering.notified.until_count("merchant", "given_up", 1).await;
-    let set = "select avouch.set_endpoint('merchant', 'disabled')";
-    ground.client.query_one(set, &[]).await.expect("is valid");
+    receiver.answers(410);
     let waiting = answering.notified.insert("2", "plain text").await;
-    answering.notified.until_count("merchant", "waiting", 1).await;
+    until("it is disabled", LIMIT, async || {
+        let sql = "select from avouch.endpoint where name = 'merchant' and state = 'disabled'";
+        ground.client.query_opt(sql, &[]).await.expect("is valid").map(drop)
+    })
+    .await;
     let token = answering.token("merchant").await;
     for (id, state, kind, encoding) in [
         (raw, "delivered", "application/octet-stream", "base64"),

@@ -130,7 +130,7 @@ pub async fn message(
     let deliveries = if visit.has_endpoints { state.store.deliveries_of(id).await? } else { Vec::new() };
     let attempts = match deliveries.is_empty() {
         true => Vec::new(),
-        false => state.store.attempts_shown(id, None, rows(TRIES)).await?,
+        false => sight.attempts(id, None, rows(TRIES)).await?,
     };
     Ok(html(super::message::message(&visit, &message, &events, (&deliveries, &attempts), &content)))
 }
@@ -202,7 +202,7 @@ pub async fn endpoint(
 
 pub async fn delivery(
     visit: Visit,
-    _: Viewer,
+    Viewer(caller): Viewer,
     extract::State(state): extract::State<State>,
     Path((name, id)): Path<(String, Uuid)>,
 ) -> Page {
@@ -210,7 +210,7 @@ pub async fn delivery(
         || Problem::not_found(format!("{name} is told no message {id}"), "it was never meant for it, or is forgotten");
     let of_message = state.store.deliveries_of(id).await?;
     let delivery = of_message.into_iter().find(|d| d.endpoint == name).ok_or_else(none)?;
-    let attempts = state.store.attempts_shown(id, Some(&name), rows(TRIES)).await?;
+    let attempts = state.seen_by(&caller).attempts(id, Some(&name), rows(TRIES)).await?;
     Ok(html(super::deliveries::delivery(&visit, &delivery, &attempts)))
 }
 

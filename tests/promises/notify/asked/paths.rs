@@ -8,14 +8,16 @@ use uuid::Uuid;
 use crate::ground::rounds;
 use crate::plans::explain;
 
-/// Statement, the types of its parameters, arguments, the index that it must use, and the most blocks that it may touch.
-const QUESTIONS: &[(&str, &str, &str, &str, &str, i64)] = &[
+/// Its name, its statement, the types of its parameters, arguments, the indexes of which it must use one, and the most blocks that it may touch.
+type Question = (&'static str, &'static str, &'static str, &'static str, &'static [&'static str], i64);
+
+const QUESTIONS: &[Question] = &[
     (
         "bearer",
         include_str!("../../../../runtime/src/store/receivers/bearer.sql"),
         "bytea",
         "'\\x07'",
-        "endpoint_token_once",
+        &["endpoint_token_once"],
         30,
     ),
     (
@@ -23,7 +25,8 @@ const QUESTIONS: &[(&str, &str, &str, &str, &str, i64)] = &[
         include_str!("../../../../runtime/src/store/receivers/message.sql"),
         "int, uuid",
         "7, 'MIDDLE'",
-        "delivery_pkey",
+        // A message has one delivery here: both lead to it.
+        &["delivery_pkey", "delivery_message"],
         30,
     ),
     (
@@ -31,7 +34,7 @@ const QUESTIONS: &[(&str, &str, &str, &str, &str, i64)] = &[
         include_str!("../../../../runtime/src/store/receivers/by_key.sql"),
         "int, text, text, uuid, bigint, bigint",
         "7, 'payments', 'hot', 'ffffffff-ffff-ffff-ffff-ffffffffffff', 10000, 101",
-        "notice_key",
+        &["notice_key"],
         40_000,
     ),
     (
@@ -39,7 +42,7 @@ const QUESTIONS: &[(&str, &str, &str, &str, &str, i64)] = &[
         include_str!("../../../../runtime/src/store/receivers/by_time.sql"),
         "int, uuid, uuid, bigint",
         "7, 'MIDDLE', 'ffffffff-ffff-ffff-ffff-ffffffffffff', 501",
-        "delivery_pkey",
+        &["delivery_pkey"],
         4_000,
     ),
     (
@@ -47,7 +50,7 @@ const QUESTIONS: &[(&str, &str, &str, &str, &str, i64)] = &[
         include_str!("../../../../runtime/src/store/receivers/windows.sql"),
         "int, uuid, uuid, bigint, bigint, bigint",
         "7, 'MIDDLE', 'ffffffff-ffff-ffff-ffff-ffffffffffff', 0, 60000, 1001",
-        "delivery_pkey",
+        &["delivery_pkey"],
         3_000,
     ),
 ];
@@ -86,7 +89,7 @@ async fn questions_touch_what_they_answer_among_many_messages_of_many_endpoints(
     for statistics in ["", "analyze avouch.notice; analyze avouch.delivery; analyze avouch.endpoint_token"] {
         client.batch_execute(statistics).await.expect("is valid");
         client.batch_execute(FIXED_PLANS).await.expect("is valid");
-        for (name, sql, types, args, index, blocks_max) in QUESTIONS {
+        for (name, sql, types, args, indexes, blocks_max) in QUESTIONS {
             let args = args.replace("MIDDLE", &middle.to_string());
             let answer = explain(&client, name, sql, types, &args).await;
             let plan = &answer[0]["Plan"];
@@ -94,7 +97,8 @@ async fn questions_touch_what_they_answer_among_many_messages_of_many_endpoints(
             touches(plan, &mut found);
             let allowed = ["Index Scan", "Index Only Scan"];
             assert!(found.iter().all(|(node, _)| allowed.contains(&node.as_str())), "{name}: {found:?}");
-            assert!(found.iter().any(|(_, used)| used == index), "{name} does not use {index}: {found:?}");
+            let uses = found.iter().any(|(_, used)| indexes.contains(&used.as_str()));
+            assert!(uses, "{name} uses none of {indexes:?}: {found:?}");
             let blocks = ["Shared Hit Blocks", "Shared Read Blocks"].iter().filter_map(|kind| plan[*kind].as_i64());
             let blocks: i64 = blocks.sum();
             assert!(blocks <= *blocks_max, "{name} touches {blocks} blocks");

@@ -193,7 +193,7 @@ pub fn all_pages(visit: &Visit, texts: &Texts) -> Vec<(&'static str, String)> {
     let door = Door { next: "/messages", refused: Some(texts.text), has_issuer: true };
     let kept = pages.into_iter().filter(|_| is_reader);
     let problem = Problem {
-        title: String::new(),
+        title: String::new().into(),
         status: 409,
         detail: texts.text.into(),
         remedy: texts.text.into(),
