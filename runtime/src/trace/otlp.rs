@@ -53,7 +53,10 @@ pub enum Answer {
 /// Where traces go below this address.
 pub fn endpoint(text: &str) -> Result<Url, Error> {
     let wrong = || Error("endpoint: where a collector takes OTLP over HTTP, such as \"http://127.0.0.1:4318\"".into());
-    let url: Url = format!("{}{PATH}", text.trim_end_matches('/')).parse().map_err(|_| wrong())?;
+    // By itself first: a host that is not there would be the path's first word.
+    let mut url: Url = text.parse().map_err(|_| wrong())?;
+    let path = format!("{}{PATH}", url.path().trim_end_matches('/'));
+    url.set_path(&path);
     let is_plain =
         url.query().is_none() && url.fragment().is_none() && url.username().is_empty() && url.password().is_none();
     if ["http", "https"].contains(&url.scheme()) && url.has_host() && is_plain { Ok(url) } else { Err(wrong()) }

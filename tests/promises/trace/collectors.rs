@@ -78,7 +78,7 @@ async fn spans_wait_for_a_collector_that_is_back_soon() {
 
 #[tokio::test]
 async fn spans_that_a_collector_will_never_take_are_dropped_and_counted() {
-    let answers = |n| [Answer::Status(401), Answer::Reject(1)].get(n).copied().unwrap_or(Answer::Take);
+    let answers = |n: usize| [Answer::Status(401), Answer::Reject(1)].get(n).copied().unwrap_or(Answer::Take);
     let collector = Collector::answering(answers).await;
     let (ground, port) = (Ground::new().await, metrics::free_port());
     let settings = format!("headers = {{ authorization = \"Bearer s3cret\" }}\n{}", metrics::config(port));
