@@ -341,7 +341,7 @@ create table if not exists avouch.delivery (
   state      text not null default 'waiting'
              constraint delivery_state_known check (state in ('waiting', 'delivered', 'given_up')),
   attempts   int not null default 0,          -- of this round: a resend begins another one
-  rounds     int not null default 1,
+  rounds     int not null default 1,          -- of the whole schedule; a ping begins with 0: nobody misses it
   next_at    timestamptz not null default clock_timestamp(),  -- waiting: when it is tried
   status     int,                             -- the last answer's
   reason     text,                            -- what came of the last attempt, unless it was delivered
@@ -1125,7 +1125,7 @@ begin
   set state = 'waiting', next_at = clock_timestamp(), ended_at = null, told = false, attempts = 0, rounds = d.rounds + 1
   from (
     select g.message_id from avouch.delivery g
-    where g.endpoint = who.id and g.state = 'given_up' and g.ended_at >= notify_given_up_again.since
+    where g.endpoint = who.id and g.state = 'given_up' and g.ended_at >= notify_given_up_again.since and g.rounds > 0
     order by g.ended_at
     limit notify_given_up_again.rows_max
   ) chosen

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use reqwest::header::{HeaderName, HeaderValue};
+use serde::de::{Deserializer, Error as _};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -39,7 +40,7 @@ pub const OVERLAP_HOURS_MAX: u32 = 720;
 /// How an endpoint is told: what its section or the API says, as the database keeps it.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq, ToSchema)]
 #[schema(as = EndpointSettings)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// Pauses between tries.
     pub schedule_s: Vec<u32>,
@@ -74,6 +75,14 @@ const TRIES_MAX: usize = 100;
 const PAUSE_S_MAX: u32 = 30 * 86_400;
 
 impl Settings {
+    /// Those that the database keeps: a newer version's fields are passed over, where whoever writes them by hand is told of a typing error.
+    pub fn stored<'de, D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let mut fields = serde_json::Map::<String, serde_json::Value>::deserialize(from)?;
+        let known = serde_json::to_value(Self::default()).map_err(D::Error::custom)?;
+        fields.retain(|name, _| known.get(name).is_some());
+        serde_json::from_value(fields.into()).map_err(D::Error::custom)
+    }
+
     /// What is wrong with them.
     pub fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
@@ -248,6 +257,15 @@ mod tests {
         let given = Signing::of(Some(pair.secret.clone()), Sort::Shared).expect("is one");
         assert_eq!((given.secret, given.verifies), (pair.secret, pair.verifies), "what is given is what it is");
         assert!(Signing::of(Some("hunter2".into()), Sort::Shared).is_err());
+    }
+
+    #[test]
+    fn settings_of_a_newer_version_are_read_and_a_typing_error_is_told() {
+        let text = r#"{"timeout_ms": 5000, "timeoutms": 1}"#;
+        let stored = Settings::stored(&mut serde_json::Deserializer::from_str(text)).expect("they are read");
+        assert_eq!(stored, Settings { timeout_ms: 5_000, ..Settings::default() });
+        let refused = serde_json::from_str::<Settings>(text).expect_err("somebody mistyped it").to_string();
+        assert!(refused.contains("unknown field `timeoutms`") && refused.contains("timeout_ms"), "{refused}");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::operator::Operator;
 use super::redo::{self, Which};
 use super::table::{Cell, Fit, Table};
 use super::times::shown;
-use crate::store::views::{FailureGroup, Message};
+use crate::store::views::{FailureGroup, GROUPED_MAX, Message};
 
 #[derive(Args, Debug)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -128,5 +128,10 @@ fn group_table(groups: &[FailureGroup]) -> String {
             g.failure.as_str().into(),
         ]);
     }
-    if groups.is_empty() { "no message is dead".to_owned() } else { table.take() }
+    if groups.is_empty() {
+        return "no message is dead".to_owned();
+    }
+    let grouped: i64 = groups.iter().map(|group| group.messages).sum();
+    let newest = format!("(the newest {GROUPED_MAX} dead messages; a group may have more)\n");
+    table.take() + if grouped >= GROUPED_MAX { &newest } else { "" }
 }

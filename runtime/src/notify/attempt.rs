@@ -1,9 +1,11 @@
 //! One try: the request, signed, and what its answer means.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -62,7 +64,11 @@ pub async fn attempt(job: &Job, desk: &Desk, config: &Config) -> Tried {
     let (at, began) = (OffsetDateTime::now_utc(), Instant::now());
     let mut told = Told::default();
     let outcome = match &job.party.means {
-        Ok(means) => tell(job, means, desk, (config, &mut told)).await,
+        // A panic is told by its hook, and counts as a try: the delivery goes on by its schedule.
+        Ok(means) => AssertUnwindSafe(tell(job, means, desk, (config, &mut told)))
+            .catch_unwind()
+            .await
+            .unwrap_or_else(|_| Outcome::Retry("the try broke: a fault of the runtime, see its log".to_owned(), None)),
         Err(why) => Outcome::Retry(why.clone(), None),
     };
     let number = u32::try_from(job.due.attempts.saturating_add(1)).unwrap_or(u32::MAX);

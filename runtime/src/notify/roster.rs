@@ -95,7 +95,7 @@ impl Party {
         configured: &BTreeMap<String, EndpointConfig>,
         outside: &Outside,
     ) -> Self {
-        let (settings, broken) = match serde_json::from_str(&endpoint.settings) {
+        let (settings, broken) = match Settings::stored(&mut serde_json::Deserializer::from_str(&endpoint.settings)) {
             Ok(settings) => (settings, None),
             Err(e) => (Settings::default(), Some(format!("its settings cannot be read: {e}"))),
         };

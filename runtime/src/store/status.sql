@@ -50,6 +50,7 @@ select json_build_object(
         select count(*) as given_up from (
           select from avouch.delivery d
           where d.endpoint = e.id and d.state = 'given_up' and d.ended_at > (select clock_timestamp() - interval '7 days')
+            and d.rounds > 0
           limit 1001
         ) x
       ) g

@@ -185,6 +185,9 @@ async fn ping_shows_what_the_receiver_answers_and_fails_if_it_was_not_delivered(
     let document: Value = serde_json::from_str(&told.text).expect("a document all the same");
     assert_eq!((&document["delivered"], &document["attempt"]["status"]), (&json!(false), &json!(503)));
     assert_eq!(desk.receiver.web.asked().len(), 2, "it is tried once");
+    assert_eq!(desk.json(&["show", "merchant"]).await["given_up"], 0, "nobody misses it");
+    let again = desk.json(&["resend", "merchant", "--since", "1h", "--dry-run"]).await;
+    assert_eq!(again["count"], 0, "it is not sent again with what was given up");
     desk.at(&["disable", "merchant", "--reason", "they move"]).await.succeeds();
     desk.at(&["ping", "merchant"]).await.fails_with(1).says("avouch endpoint enable merchant");
     desk.at(&["ping", "nobody"]).await.fails_with(1).says("there is no endpoint nobody");

@@ -24,7 +24,7 @@ const ASKED: &[(&str, &str, &str)] = &[
     ("views/consumers_shown.sql", "", ""),
     ("views/counted.sql", "uuid[], timestamptz, uuid", "array['@dead', '@dead']::uuid[], now(), '@dead'"),
     ("views/deployments_shown.sql", "text, bigint", "null, 500"),
-    ("views/failure_groups.sql", "", ""),
+    ("views/failure_groups.sql", "bigint", "30000"),
     (
         "views/find_dead.sql",
         "bigint, text, text, text, text, uuid, uuid, bigint",

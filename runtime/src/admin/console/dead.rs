@@ -13,7 +13,7 @@ use super::visit::{Visit, told};
 use crate::access::Role;
 use crate::admin::bulk::Outcome;
 use crate::store::search::Search;
-use crate::store::views::{FailureGroup, Message};
+use crate::store::views::{FailureGroup, GROUPED_MAX, Message};
 
 /// Which group: as it was shown, so that each field is compared exactly.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -74,6 +74,7 @@ impl Act {
 /// The groups.
 pub fn dead(visit: &Visit, groups: &[FailureGroup]) -> Markup {
     let w = visit.w;
+    let grouped: i64 = groups.iter().map(|group| group.messages).sum();
     page(
         visit,
         Here::Dead,
@@ -87,6 +88,7 @@ pub fn dead(visit: &Visit, groups: &[FailureGroup]) -> Markup {
                 (table(w.dead, &[w.failure, w.consumer, w.topic, w.messages, w.since, w.example, w.action], &html! {
                     @for group in groups { (row(visit, group)) }
                 }))
+                @if grouped >= GROUPED_MAX { p.intro { (w.dead_newest.replace("{0}", &number(GROUPED_MAX))) } }
             }
         },
     )

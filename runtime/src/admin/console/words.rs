@@ -257,6 +257,7 @@ words! {
     no_transactions_do: "A transaction comes into being with {0}.", "用 {0} 开始事务。";
     holds_none: "It holds no messages.", "没有关联的消息。";
     dead_intro: "Messages that are not sent any more, by what is wrong with them. Mend the cause, then send a group again.", "不再发送的消息，按失败原因分组。请先排除原因，再整组重发。";
+    dead_newest: "The newest {0} dead messages are grouped; a group may have more, and each is reached by its link.", "仅对最新的 {0} 条死信分组；每组可能还有更多，可通过其链接查看。";
     none_dead: "No message is dead", "没有死信";
     none_dead_do: "What consumers reject, and what cannot be sent, comes here.", "被消费者拒绝或无法发送的消息会出现在这里。";
     group_gone: "This group is empty by now", "该组现已为空";

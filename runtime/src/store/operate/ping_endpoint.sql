@@ -10,9 +10,9 @@ with said as materialized (
   where e.name = $3::text and e.state = 'enabled' and said.why is not null
   returning message_id
 ), sent as (
-  -- It is the last of its tries, and nobody is woken if it fails.
-  insert into avouch.delivery (endpoint, message_id, attempts, told)
-  select e.id, made.message_id, coalesce(jsonb_array_length(e.settings -> 'schedule_s'), 0), true
+  -- It is the last of its tries, in round 0: nobody is woken if it fails, it is no trouble, and it is sent again only by its own id.
+  insert into avouch.delivery (endpoint, message_id, attempts, rounds, told)
+  select e.id, made.message_id, coalesce(jsonb_array_length(e.settings -> 'schedule_s'), 0), 0, true
   from made, avouch.endpoint e
   where e.name = $3
 ), noted as (

@@ -1,15 +1,15 @@
--- All consumers, and what they have not finished: counted to 10000, among the first 50000 that anybody has not finished, and the first
--- 50000 that are to be sent again to anybody. One pass over each, however many consumers there are.
+-- All consumers, and what they have not finished: counted to 10000, among the first 20000 that anybody has not finished, and the first
+-- 20000 that are to be sent again to anybody. One pass over each, however many consumers there are.
 with awaited as materialized (
   select w.consumer, count(*) as messages, min(q.sent_at) as since
   from (
-    select o.awaiting, o.sent_at from avouch.outbox o where o.awaiting is not null order by o.stream, o.stream_seq limit 50000
+    select o.awaiting, o.sent_at from avouch.outbox o where o.awaiting is not null order by o.stream, o.stream_seq limit 20000
   ) q
   cross join lateral unnest(q.awaiting) as w (consumer)
   group by w.consumer
 ), pending as materialized (
   select q.consumer, count(*) as messages
-  from (select r.consumer from avouch.recovery r where r.state = 'pending' order by r.changed_at limit 50000) q
+  from (select r.consumer from avouch.recovery r where r.state = 'pending' order by r.changed_at limit 20000) q
   group by q.consumer
 )
 select json_build_object(

@@ -160,7 +160,7 @@ pub struct FailureGroup {
     pub topic: String,
     /// The reason without what differs from one to the other.
     pub failure: String,
-    /// How many; of the newest hundred thousand dead messages.
+    /// How many; of the newest thirty thousand dead messages.
     pub messages: i64,
     /// When the oldest was inserted.
     #[serde(with = "rfc3339")]

@@ -4,7 +4,7 @@ select json_build_object(
   'settings', e.settings, 'origin', e.origin, 'state', e.state, 'reason', e.reason, 'failing_since', e.failing_since,
   'created_at', e.created_at, 'changed_at', e.changed_at,
   'waiting', (select count(*) from (select from avouch.delivery d where d.endpoint = e.id and d.state = 'waiting' limit 10000) w),
-  'given_up', (select count(*) from (select from avouch.delivery d where d.endpoint = e.id and d.state = 'given_up' limit 10000) g),
+  'given_up', (select count(*) from (select from avouch.delivery d where d.endpoint = e.id and d.state = 'given_up' and d.rounds > 0 limit 10000) g),
   'next_at', (select d.next_at from avouch.delivery d where d.endpoint = e.id and d.state = 'waiting' order by d.next_at limit 1))::text
 from avouch.endpoint e
 where e.state <> 'removed' and ($1::text is null or e.name = $1)

@@ -2,6 +2,6 @@
 select count(*) from (
   select from avouch.delivery d
   where d.endpoint = (select e.id from avouch.endpoint e where e.name = $1 and e.state <> 'removed')
-    and d.state = 'given_up' and d.ended_at >= $2::timestamptz
+    and d.state = 'given_up' and d.ended_at >= $2::timestamptz and d.rounds > 0
   limit $3::bigint
 ) g

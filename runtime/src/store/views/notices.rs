@@ -26,6 +26,7 @@ pub struct Endpoint {
     /// Whether messages of one key are told one after the other.
     pub ordered: bool,
     /// When and how it is told.
+    #[serde(deserialize_with = "Settings::stored")]
     pub settings: Settings,
     /// file: it stands in the configuration; api: it was made here.
     pub origin: String,
@@ -66,7 +67,7 @@ pub struct Delivery {
     pub bytes: i64,
     /// waiting, delivered or given_up.
     pub state: String,
-    /// How often it was begun, from 1 on.
+    /// How often its schedule was begun; 0: a ping, which has none.
     pub round: i32,
     /// Tries of this round.
     pub attempts: i32,
@@ -95,7 +96,7 @@ pub struct Attempt {
     pub endpoint: String,
     /// The message.
     pub message_id: Uuid,
-    /// Of which round.
+    /// Of which round; 0: of a ping.
     pub round: i32,
     /// Which try of it, from 1 on.
     pub number: i32,
