@@ -145,8 +145,9 @@ pub async fn replay(operator: &Operator, what: Replay) -> anyhow::Result<ExitCod
         }
         // By age, because ids are UUIDv7; one that was consumed between the two searches is here once.
         ids.sort_unstable();
-        ids.dedup();
     }
+    let mut seen = HashSet::with_capacity(ids.len());
+    ids.retain(|id| seen.insert(*id));
     let done = format!("sent to {} once more", what.consumer);
     if what.care.dry_run {
         return plan(operator, "replay", &done, &ids).await;
@@ -158,8 +159,12 @@ pub async fn replay(operator: &Operator, what: Replay) -> anyhow::Result<ExitCod
     let by = operator.by(what.care.why());
     let again = async |ids: &[Uuid]| operator.store.replay(by, &what.consumer, ids, forget).await;
     let outcome = bulk::each("replay", &ids, again).await?;
-    operator.tell(&outcome, || format!("{} messages are {done}\n", outcome.done))?;
-    Ok(code(outcome.done > 0))
+    operator.tell(&outcome, || {
+        let missed =
+            outcome.not_done.iter().map(|id| format!("{id}: was not sent yet, or is dead or gone: nothing done\n"));
+        missed.collect::<String>() + &format!("{} of {} messages are {done}\n", outcome.done, outcome.count)
+    })?;
+    Ok(code(outcome.not_done.is_empty()))
 }
 
 async fn plan(operator: &Operator, action: &str, done: &str, ids: &[Uuid]) -> anyhow::Result<ExitCode> {

@@ -76,6 +76,14 @@ async fn what_is_done_by_ids_says_of_each_whether_it_was() {
         .says("there is no consumer nobody")
         .says("[consumer.nobody]");
     desk.at(&["run", "--json"]).await.fails_with(2).says("--json");
+    let sql = "select id from avouch.outbox where topic = 'orders.consumed'";
+    let consumed: Uuid = desk.client.query_one(sql, &[]).await.expect("it is there").get(0);
+    let partly = ["replay", "billing", &consumed.to_string(), &dead, &unknown];
+    let told = desk.at(&partly).await.fails_with(1).says("1 of 3 messages are sent to billing once more");
+    told.says(&format!("{dead}: was not sent yet")).says(&format!("{unknown}: was not sent yet"));
+    let outcome = desk.at(&[&partly[..], &["--json"]].concat()).await.fails_with(1);
+    let outcome: serde_json::Value = serde_json::from_str(&outcome.text).expect("is one document");
+    assert_eq!((&outcome["done"], &outcome["not_done"]), (&json!(1), &json!([dead, unknown])), "{outcome:#}");
     let replayed =
         desk.json(&["messages", "replay", "billing", "--topic", "orders.consumed", "--reason", "lost"]).await;
     assert_eq!((&replayed["done"], &replayed["not_done"]), (&json!(1), &json!([])), "{replayed:#}");
