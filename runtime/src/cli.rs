@@ -220,7 +220,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Run => run(&common).await.map(done),
         Command::Dev(options) => develop(&common, options).await.map(done),
         Command::CompilePlugin => rules::compile_stdin().map(done),
-        Command::Config(inspect::ConfigCommand::Check) => inspect::config(&common.load()?).map(done),
+        Command::Config(inspect::ConfigCommand::Check) => inspect::config(&common.load()?, common.form()).map(done),
         Command::Completions { shell } => reference::completions(self::command(), shell).map(done),
         Command::Man { markdown: true, .. } => tell::text(&markdown()).map(done),
         Command::Man { dir, .. } => reference::man(self::command(), dir.as_deref()).map(done),
@@ -287,7 +287,7 @@ impl Command {
     /// Whether it tells programs what it found or did.
     fn has_documents(&self) -> bool {
         match self {
-            Self::Run | Self::Dev(_) | Self::CompilePlugin | Self::Config(_) => false,
+            Self::Run | Self::Dev(_) | Self::CompilePlugin => false,
             Self::Completions { .. } | Self::Man { .. } | Self::Schema(schema::Command::Print) => false,
             Self::Plugin(command) => command.has_documents(),
             _ => true,

@@ -329,6 +329,9 @@ async fn guest_with_both_results_is_tested_in_the_production_engine() {
         "sql:orders",
     ];
     shop.command(&args).await.succeeds().says("ok   placed: commit").says("ok   missing: rollback no such order");
+    let told = shop.command(&[&args[..], &["--json"]].concat()).await.succeeds().text;
+    let told: serde_json::Value = serde_json::from_str(&told).expect("is one document");
+    assert_eq!((&told["failed"], &told["cases"][1]["answer"]), (&0.into(), &"rollback".into()), "{told:#}");
     let wrong = tempfile(r#"[{"transaction": {"reference": "1"}, "expect": "rollback"}]"#);
     let args = [
         "plugin",

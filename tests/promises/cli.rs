@@ -82,6 +82,10 @@ async fn config_check_explains_a_good_file_and_names_every_fault() {
     );
     let check = ["config", "check", "--config", good.path()];
     avouch(&check, &[]).await.succeeds().says("is valid").says("stream A: subjects a.b.>").says("topic t.u");
+    let told = avouch(&[&check[..], &["--json"]].concat(), &[]).await.succeeds().text;
+    let told: serde_json::Value = serde_json::from_str(&told).expect("is one document");
+    assert_eq!((&told["is_valid"], &told["streams"][0]["subjects"]), (&true.into(), &"a.b.>".into()), "{told:#}");
+    assert!(!told.to_string().contains("localhost"), "secrets show only where they come from: {told:#}");
     avouch(&check, &[("AVOUCH_RELAY__ROWS_MAX", "12345")]).await.succeeds().says("rows_max: 12345");
     avouch(&check, &[("AVOUCH_RELAY__ROWS_MAX", "1")]).await.fails_with(1).says("relay.rows_max: at least 64");
     avouch(&check, &[("AVOUCH_RELAY__ROWS", "100")]).await.fails_with(1).says("AVOUCH_").says("relay").says("rows");

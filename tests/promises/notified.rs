@@ -173,6 +173,11 @@ async fn check_of_a_file_names_its_rules() {
         let file = plugins::file(name);
         avouch(&["plugin", "check", file.to_str().expect("a UTF-8 path")], &[]).await.succeeds()
     };
+    let file = plugins::file("form-notify");
+    let told = avouch(&["plugin", "check", file.to_str().expect("a UTF-8 path"), "--json"], &[]).await.succeeds().text;
+    let told: serde_json::Value = serde_json::from_str(&told).expect("is one document");
+    assert_eq!(told["does"], serde_json::json!(["tells outside parties"]), "{told:#}");
+    assert_eq!(told["settings"]["fields"], "id=/id", "{told:#}");
     check("every-rule").await.says("it answers for transactions, recognises repeated work and tells outside parties.");
     check("form-notify").await.says("it tells outside parties.").says("setting fields, by default \"id=/id\"");
     check("fingerprint").await.says("it recognises repeated work.");

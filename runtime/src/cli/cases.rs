@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::bail;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::tell::escape;
 use crate::rules::{
@@ -16,6 +16,26 @@ pub struct Case {
     name: String,
     question: Question,
     expect: String,
+}
+
+/// What was answered in one case.
+#[derive(Debug, Serialize)]
+pub struct Tried {
+    name: String,
+    expect: String,
+    /// Whether it is what was expected.
+    #[serde(rename = "fine")]
+    pub is_fine: bool,
+    answer: &'static str,
+    text: String,
+    took_us: u64,
+    log: Vec<Said>,
+}
+
+#[derive(Debug, Serialize)]
+struct Said {
+    level: String,
+    text: String,
 }
 
 enum Question {
@@ -110,50 +130,67 @@ impl Written {
 }
 
 impl Case {
-    /// Asks, prints what was answered, and returns whether it is what was expected.
-    pub async fn try_on(&self, rules: &Rules, plugin: &Plugin) -> bool {
+    /// Asks, and compares what was answered.
+    pub async fn try_on(&self, rules: &Rules, plugin: &Plugin) -> Tried {
         match &self.question {
             Question::Check(about) => {
                 let answer = rules.ask(plugin, &transaction(plugin.name(), about)).await;
-                self.told(answer, of_verdict, |_| true)
+                self.tried(answer, of_verdict, |_| true)
             }
             Question::Shape(about, body) => {
                 let answer = rules.shape(plugin, &delivery(about)).await;
-                self.told(answer, of_request, |r| body.as_ref().is_none_or(|body| r.body == body.as_bytes()))
+                self.tried(answer, of_request, |r| body.as_ref().is_none_or(|body| r.body == body.as_bytes()))
             }
             Question::Read(about, response) => {
                 let answer = rules.read(plugin, &delivery(about), &answered(response)).await;
-                self.told(answer, of_outcome, |_| true)
+                self.tried(answer, of_outcome, |_| true)
             }
         }
     }
 
-    fn told<T>(
+    fn tried<T>(
         &self,
         answer: Answer<T>,
         words: fn(&T) -> (&'static str, String),
         is_same: impl Fn(&T) -> bool,
-    ) -> bool {
+    ) -> Tried {
         let (word, text) = match &answer.verdict {
             Ok(given) => words(given),
             Err(fault) => of_fault(fault),
         };
-        let fine = word == self.expect && answer.verdict.as_ref().ok().is_none_or(is_same);
-        let mark = if fine { "ok  " } else { "FAIL" };
-        let wanted = match fine {
-            true => String::new(),
-            false if word == self.expect => ", expected another body".to_owned(),
-            false => format!(", expected {}", self.expect),
-        };
-        println!("{mark} {}: {word} {} ({} us){wanted}", self.name, escape(&text), answer.took.as_micros());
-        print_log(&answer.log);
-        fine
+        Tried {
+            name: self.name.clone(),
+            expect: self.expect.clone(),
+            is_fine: word == self.expect && answer.verdict.as_ref().ok().is_none_or(is_same),
+            answer: word,
+            text,
+            took_us: u64::try_from(answer.took.as_micros()).unwrap_or(u64::MAX),
+            log: answer.log.iter().map(Said::of).collect(),
+        }
     }
 }
 
-fn print_log(log: &[Line]) {
-    for line in log {
-        println!("       {} {}", line.level, escape(&line.text));
+impl Said {
+    fn of(line: &Line) -> Self {
+        Self { level: line.level.to_string(), text: line.text.clone() }
+    }
+}
+
+impl Tried {
+    /// For people: a line, and what the plugin said below it.
+    pub fn told(&self) -> String {
+        let mark = if self.is_fine { "ok  " } else { "FAIL" };
+        let wanted = match self.is_fine {
+            true => String::new(),
+            false if self.answer == self.expect => ", expected another body".to_owned(),
+            false => format!(", expected {}", self.expect),
+        };
+        let Self { name, answer, text, took_us, .. } = self;
+        let mut told = format!("{mark} {name}: {answer} {} ({took_us} us){wanted}\n", escape(text));
+        for line in &self.log {
+            told += &format!("       {} {}\n", line.level, escape(&line.text));
+        }
+        told
     }
 }
 

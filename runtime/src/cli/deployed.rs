@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::operator::{Form, Operator};
-use super::table::{Cell, Fit, Table, Tone, facts, heading};
+use super::table::{Cell, Fit, Table, Tone, cut, facts, heading, more};
 use super::tell::{self, escape};
 use super::times::shown;
 use crate::store::views::{Deployment, PluginLine};
@@ -16,6 +16,8 @@ use crate::store::views::{Deployment, PluginLine};
 #[derive(Debug, Serialize)]
 struct Listed {
     deployments: Vec<Deployment>,
+    /// There are older ones.
+    has_more: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -23,7 +25,7 @@ struct Lines {
     lines: Vec<PluginLine>,
 }
 
-/// So many deployments are listed.
+/// So many deployments of one plugin are shown.
 const LISTED: i64 = 200;
 /// How much of a digest is enough to tell versions apart.
 const DIGEST_SHOWN: usize = 12;
@@ -38,18 +40,18 @@ const COLUMNS: &[(&str, Fit)] = &[
 ];
 
 /// All deployments, newest first.
-pub async fn list(operator: &Operator) -> anyhow::Result<ExitCode> {
-    let listed = Listed { deployments: operator.store.deployments_shown(None, LISTED).await? };
+pub async fn list(operator: &Operator, limit: i64) -> anyhow::Result<ExitCode> {
+    let listed = listed(operator, None, limit).await?;
     operator.tell(&listed, || match listed.deployments.is_empty() {
         true => "no plugin is deployed".to_owned(),
-        false => table(&listed.deployments),
+        false => table(&listed.deployments) + more(listed.has_more),
     })?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// One plugin: what answers now, and what did before.
 pub async fn show(operator: &Operator, name: &str) -> anyhow::Result<ExitCode> {
-    let listed = Listed { deployments: operator.store.deployments_shown(Some(name), LISTED).await? };
+    let listed = listed(operator, Some(name), LISTED).await?;
     let Some(current) = listed.deployments.first() else {
         bail!("no plugin {name} was ever deployed: avouch plugin list");
     };
@@ -70,8 +72,15 @@ pub async fn show(operator: &Operator, name: &str) -> anyhow::Result<ExitCode> {
             ("by", current.actor.clone()),
         ]) + &heading("Deployments, newest first")
             + &table(&listed.deployments)
+            + if listed.has_more { "older ones are not shown\n" } else { "" }
     })?;
     Ok(ExitCode::SUCCESS)
+}
+
+async fn listed(operator: &Operator, name: Option<&str>, limit: i64) -> anyhow::Result<Listed> {
+    let deployments = operator.store.deployments_shown(name, limit.saturating_add(1)).await?;
+    let (deployments, has_more) = cut(deployments, limit);
+    Ok(Listed { deployments, has_more })
 }
 
 fn table(deployments: &[Deployment]) -> String {

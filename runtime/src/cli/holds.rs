@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use super::operator::Operator;
-use super::table::{Fit, Table};
+use super::table::{Fit, Table, cut, more};
 use super::tell::{code, escape};
 use super::times::shown;
 use crate::store::views::Hold;
@@ -35,6 +35,8 @@ pub struct What {
 #[derive(Debug, Serialize)]
 struct Listed {
     holds: Vec<Hold>,
+    /// There are more than were asked for.
+    has_more: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -87,7 +89,8 @@ pub async fn resume(operator: &Operator, what: &What, why: Option<&str>) -> anyh
 }
 
 pub async fn list(operator: &Operator, limit: i64) -> anyhow::Result<ExitCode> {
-    let listed = Listed { holds: operator.store.holds_shown(limit).await? };
+    let (holds, has_more) = cut(operator.store.holds_shown(limit.saturating_add(1)).await?, limit);
+    let listed = Listed { holds, has_more };
     operator.tell(&listed, || {
         let mut table = Table::new(COLUMNS);
         for h in &listed.holds {
@@ -101,7 +104,7 @@ pub async fn list(operator: &Operator, limit: i64) -> anyhow::Result<ExitCode> {
                 why.into(),
             ]);
         }
-        if listed.holds.is_empty() { "nothing is held".to_owned() } else { table.take() }
+        if listed.holds.is_empty() { "nothing is held".to_owned() } else { table.take() + more(has_more) }
     })?;
     Ok(ExitCode::SUCCESS)
 }

@@ -1,12 +1,15 @@
 //! `avouch status` and `avouch config check`: they look and change nothing.
 
 use clap::Subcommand;
+use serde_json::{Value, json};
 
-use super::operator::Operator;
+use super::operator::{Form, Operator};
 use super::tell::escape;
 use super::times::{shown, span};
 use crate::alarm;
+use crate::broker::streams;
 use crate::config::Config;
+use crate::store;
 use crate::store::views::{Hold, Instance, Lost, Status, TroubledEndpoint};
 
 #[derive(Debug, Subcommand)]
@@ -16,36 +19,59 @@ pub enum ConfigCommand {
 }
 
 /// Explains a valid configuration; secrets show only where they come from.
-pub fn config(config: &Config) -> anyhow::Result<()> {
+pub fn config(config: &Config, form: Form) -> anyhow::Result<()> {
     config.topics()?;
     alarm::sinks(&config.alarm, "")?;
-    println!("The configuration is valid.");
+    form.tell(&document(config), || explained(config))
+}
+
+fn document(config: &Config) -> Value {
+    let source = |(name, source): (&String, &store::Config)| {
+        let is_readable = source.url.reveal().is_ok();
+        json!({ "name": name, "url": format!("{:?}", source.url), "is_readable": is_readable })
+    };
+    let stream = |(i, (name, stream)): (usize, (String, streams::Config))| json!({ "name": name, "subjects": format!("{}.>", stream.subject_prefix), "is_default": i == 0 });
+    let sink = |sink: &alarm::Config| {
+        let kinds: Vec<&str> = sink.kinds.iter().map(|kind| kind.name()).collect();
+        json!({ "name": sink.name(), "sort": sink.sort(), "kinds": kinds })
+    };
+    json!({
+        "is_valid": true,
+        "sources": config.source.iter().map(source).collect::<Vec<_>>(),
+        "nats": format!("{:?}", config.nats.url),
+        "streams": config.streams().into_iter().enumerate().map(stream).collect::<Vec<_>>(),
+        "topics": config.topic.keys().collect::<Vec<_>>(),
+        "alarms": config.alarm.iter().map(sink).collect::<Vec<_>>(),
+    })
+}
+
+fn explained(config: &Config) -> String {
+    let mut lines = vec!["The configuration is valid.".to_owned()];
     if config.source.is_empty() {
-        println!(
+        lines.push(
             "source: none; `avouch run` needs one: [source.main] url, AVOUCH_SOURCE__MAIN__URL, or --database-url"
+                .into(),
         );
     }
     for (name, source) in &config.source {
         let url = source.url.reveal().map(|_| "can be read").unwrap_or("CANNOT be read");
-        println!("source {name}: {:?} ({url}), doorbell {:?}", source.url, config.doorbell.mode);
+        lines.push(format!("source {name}: {:?} ({url}), doorbell {:?}", source.url, config.doorbell.mode));
     }
-    println!("nats: {:?}", config.nats.url);
+    lines.push(format!("nats: {:?}", config.nats.url));
     for (i, (name, stream)) in config.streams().iter().enumerate() {
         let default = if i == 0 { ", the default" } else { "" };
-        println!("stream {name}: subjects {}.>, {:?}{default}", stream.subject_prefix, stream.manage);
+        lines.push(format!("stream {name}: subjects {}.>, {:?}{default}", stream.subject_prefix, stream.manage));
     }
-    for (name, topic) in &config.topic {
-        println!("topic {name}: {topic:?}");
-    }
+    lines.extend(config.topic.iter().map(|(name, topic)| format!("topic {name}: {topic:?}")));
     for sink in &config.alarm {
         let takes = match &sink.kinds[..] {
             [] => "everything".to_owned(),
             kinds => kinds.iter().map(|kind| kind.name()).collect::<Vec<_>>().join(", "),
         };
-        println!("alarm {}: {}, takes {takes}", sink.name(), sink.sort());
+        lines.push(format!("alarm {}: {}, takes {takes}", sink.name(), sink.sort()));
     }
-    println!("everything else:\n{config:#?}");
-    Ok(())
+    lines.push(format!("everything else:\n{config:#?}"));
+    lines.join("\n")
 }
 
 /// Shows how it goes.

@@ -6,8 +6,10 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Subcommand;
+use serde::Serialize;
 
-use super::tell::escape;
+use super::operator::Form;
+use super::tell::{self, code, escape};
 use super::{Common, build, cases, deploy, deployed};
 use crate::app;
 use crate::rules::manifest::Grant;
@@ -68,17 +70,21 @@ pub enum Command {
         reason: Option<String>,
     },
     /// List what answers to each name, and the versions before
-    List,
+    List {
+        /// At most so many
+        #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(i64).range(1..))]
+        limit: i64,
+    },
     /// Show a plugin: what answers to its name, what it may use, and the versions before
     Show {
         /// The plugin's name
         name: String,
     },
-    /// Go back to the version before, or to the one given
+    /// Go back to what answered before the current version was deployed first, or to the version given
     Rollback {
         /// The plugin's name
         name: String,
-        /// The digest of a version that was deployed before, or how it begins
+        /// A version that was deployed before, or how its digest begins
         #[arg(long)]
         to: Option<String>,
         /// Why, for the audit
@@ -131,7 +137,7 @@ pub async fn run(common: &Common, command: Command) -> anyhow::Result<ExitCode> 
             deploy::deploy(&config, &common.operator()?, &plugin, &grants, reason.as_deref()).await?;
             Ok(ExitCode::SUCCESS)
         }
-        Command::List => deployed::list(&common.operator()?).await,
+        Command::List { limit } => deployed::list(&common.operator()?, limit).await,
         Command::Show { name } => deployed::show(&common.operator()?, &name).await,
         Command::Rollback { name, to, reason } => {
             deploy::roll_back(&common.operator()?, &name, to.as_deref(), reason.as_deref()).await
@@ -146,7 +152,7 @@ pub async fn run(common: &Common, command: Command) -> anyhow::Result<ExitCode> 
 impl Command {
     /// Whether it tells programs what it found or did.
     pub fn has_documents(&self) -> bool {
-        !matches!(self, Self::New { .. } | Self::Build { .. } | Self::Check { .. } | Self::Test { .. })
+        !matches!(self, Self::New { .. } | Self::Build { .. })
     }
 }
 
@@ -166,37 +172,85 @@ pub fn read(path: &PathBuf, bytes_max: usize) -> anyhow::Result<File> {
     File::read(bytes, bytes_max).with_context(|| format!("{}", path.display()))
 }
 
+/// What a plugin's file is, and what it asks for.
+#[derive(Debug, Serialize)]
+struct Checked<'a> {
+    name: &'a str,
+    version: &'a str,
+    description: &'a str,
+    bytes: usize,
+    digest: &'a str,
+    /// Bindings that it must be granted.
+    needs: Vec<String>,
+    /// Settings and their defaults.
+    settings: &'a BTreeMap<String, String>,
+    /// What its rules are for.
+    does: Vec<&'static str>,
+}
+
+/// What was asked, and what came of it.
+#[derive(Debug, Serialize)]
+struct Tested {
+    cases: Vec<cases::Tried>,
+    failed: usize,
+}
+
 async fn check(common: &Common, path: PathBuf) -> anyhow::Result<ExitCode> {
     let mut config = common.load()?;
     let file = read(&path, config.rules.file_bytes_max)?;
     let manifest = &file.manifest;
-    println!("{} {}: {} bytes, sha256 {}", manifest.name, manifest.version, file.bytes.len(), file.digest);
-    if !manifest.description.is_empty() {
-        println!("  {}", escape(&manifest.description));
-    }
-    for grant in manifest.requests() {
-        println!("  needs --grant {grant}");
-    }
-    for (key, default) in &manifest.config {
-        println!("  setting {key}, by default {default:?}");
-    }
     // As if every binding were there: nothing is connected to.
     config.binding = stand_ins(&manifest.requests())?;
     let grants = Grants { bindings: manifest.requests(), settings: BTreeMap::new() };
-    let plugin = app::rules(&config)?.load(&file, &grants).await?;
-    println!("It compiles and links; it {}.", abilities(&plugin));
+    let plugin = app::rules(&config)?.load(&file, &grants).await.inspect_err(|_| {
+        if common.form() == Form::Text {
+            print!("{}", described(&file));
+        }
+    })?;
+    let checked = Checked {
+        name: &manifest.name,
+        version: &manifest.version,
+        description: &manifest.description,
+        bytes: file.bytes.len(),
+        digest: &file.digest,
+        needs: manifest.requests().iter().map(ToString::to_string).collect(),
+        settings: &manifest.config,
+        does: abilities(&plugin),
+    };
+    common
+        .form()
+        .tell(&checked, || format!("{}It compiles and links; it {}.\n", described(&file), sentence(&checked.does)))?;
     Ok(ExitCode::SUCCESS)
 }
 
+fn described(file: &File) -> String {
+    let manifest = &file.manifest;
+    let mut text =
+        format!("{} {}: {} bytes, sha256 {}\n", manifest.name, manifest.version, file.bytes.len(), file.digest);
+    if !manifest.description.is_empty() {
+        text += &format!("  {}\n", escape(&manifest.description));
+    }
+    for grant in manifest.requests() {
+        text += &format!("  needs --grant {grant}\n");
+    }
+    for (key, default) in &manifest.config {
+        text += &format!("  setting {key}, by default {default:?}\n");
+    }
+    text
+}
+
 /// What its rules are for, as one would say it.
-fn abilities(plugin: &Plugin) -> String {
+fn abilities(plugin: &Plugin) -> Vec<&'static str> {
     let all = [
         (plugin.answers_for_transactions(), "answers for transactions"),
         (plugin.recognises_repeated_work(), "recognises repeated work"),
         (plugin.tells_outside_parties(), "tells outside parties"),
     ];
-    let has: Vec<&str> = all.into_iter().filter(|(is_there, _)| *is_there).map(|(_, what)| what).collect();
-    match has.as_slice() {
+    all.into_iter().filter(|(is_there, _)| *is_there).map(|(_, what)| what).collect()
+}
+
+fn sentence(has: &[&str]) -> String {
+    match has {
         [first @ .., last] if !first.is_empty() => format!("{} and {last}", first.join(", ")),
         _ => has.concat(),
     }
@@ -222,9 +276,17 @@ async fn test(common: &Common, path: PathBuf, cases: PathBuf, allowed: Allowed) 
     let cases = cases::read(&text).with_context(|| format!("{}", cases.display()))?;
     let rules = app::rules(&config)?;
     let plugin = rules.load(&file, &allowed.read()?).await?;
-    let mut failed = 0;
+    let mut tested = Tested { cases: Vec::new(), failed: 0 };
     for case in &cases {
-        failed += usize::from(!case.try_on(&rules, &plugin).await);
+        let tried = case.try_on(&rules, &plugin).await;
+        if common.form() == Form::Text {
+            tell::text(&tried.told())?;
+        }
+        tested.failed += usize::from(!tried.is_fine);
+        tested.cases.push(tried);
     }
-    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    if common.form() == Form::Json {
+        tell::json(&tested)?;
+    }
+    Ok(code(tested.failed == 0))
 }

@@ -186,6 +186,19 @@ pub fn facts(facts: &[(&str, String)]) -> String {
     known.map(|(name, value)| format!("{name:<12} {}\n", escape(value))).collect()
 }
 
+/// Of rows that were asked for with one more than are wanted: those that are, and whether there are more.
+pub fn cut<T>(mut rows: Vec<T>, limit: i64) -> (Vec<T>, bool) {
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let has_more = rows.len() > limit;
+    rows.truncate(limit);
+    (rows, has_more)
+}
+
+/// What stands below a table that does not show all.
+pub fn more(has_more: bool) -> &'static str {
+    if has_more { "there are more: --limit shows more of them\n" } else { "" }
+}
+
 /// A heading above a part of what is shown.
 pub fn heading(text: &str) -> String {
     format!("\n{}\n", Style::new().bold().apply_to(text))
@@ -213,6 +226,13 @@ mod tests {
         table.row(["c".into(), 1.into(), "\u{1b}[2J".into()]);
         assert_eq!(table.take(), "c            1  \\u{1b}[…\n", "no second heading, and no control character");
         assert_eq!(table.take(), "");
+    }
+
+    #[test]
+    fn what_is_not_shown_is_said() {
+        assert_eq!(cut(vec![1, 2, 3], 2), (vec![1, 2], true));
+        assert_eq!(cut(vec![1, 2], 2), (vec![1, 2], false));
+        assert!(more(true).contains("--limit") && more(false).is_empty());
     }
 
     #[test]

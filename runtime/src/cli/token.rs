@@ -9,7 +9,9 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::operator::Operator;
+use super::table::{Cell, Fit, Table, Tone};
 use super::tell;
+use super::times;
 use crate::access::{Role, hash_token, new_token};
 use crate::store::access::{Created, NewToken, Token};
 
@@ -40,6 +42,15 @@ pub enum Command {
         reason: Option<String>,
     },
 }
+
+const COLUMNS: &[(&str, Fit)] = &[
+    ("token", Fit::Whole),
+    ("role", Fit::Whole),
+    ("state", Fit::Whole),
+    ("valid until", Fit::Whole),
+    ("last used", Fit::Whole),
+    ("made by", Fit::Cut),
+];
 
 pub async fn run(operator: &Operator, command: Command) -> anyhow::Result<ExitCode> {
     match command {
@@ -82,15 +93,25 @@ async fn list(operator: &Operator) -> anyhow::Result<ExitCode> {
         if tokens.is_empty() {
             return "no token is there: avouch token create NAME --role admin".to_owned();
         }
-        tokens.iter().map(line).collect()
+        table(&tokens)
     })?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn line(token: &Token) -> String {
-    let used = token.last_used_at.map_or_else(|| "never used".to_owned(), |at| format!("used {}", shown(at)));
-    let (name, role, by) = (&token.name, token.role.name(), &token.created_by);
-    format!("{name}  {role}  {}, {}, {used}, by {by}\n", token.state, until(token))
+fn table(tokens: &[Token]) -> String {
+    let mut table = Table::new(COLUMNS);
+    for token in tokens {
+        let tone = if token.state == "valid" { Tone::Good } else { Tone::Plain };
+        table.row([
+            token.name.as_str().into(),
+            token.role.name().into(),
+            Cell::from(token.state.as_str()).toned(tone),
+            token.expires_at.map_or_else(|| "for good".to_owned(), times::shown).into(),
+            token.last_used_at.map_or_else(|| "never".to_owned(), times::shown).into(),
+            token.created_by.as_str().into(),
+        ]);
+    }
+    table.take()
 }
 
 async fn revoke(operator: &Operator, name: &str, reason: Option<&str>) -> anyhow::Result<ExitCode> {

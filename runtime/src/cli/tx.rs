@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::bulk::{self, Care, EXAMPLES, Plan};
 use super::history::{self, ShownTransaction};
 use super::operator::Operator;
-use super::table::{Cell, Fit, Table};
+use super::table::{Cell, Fit, Table, cut, more};
 use super::tell::code;
 use super::times::span;
 use crate::store::views::Transaction;
@@ -70,6 +70,8 @@ pub struct Which {
 #[derive(Debug, Serialize)]
 struct Listed {
     transactions: Vec<Transaction>,
+    /// There are more than were asked for.
+    has_more: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -113,11 +115,12 @@ async fn list(operator: &Operator, which: List) -> anyhow::Result<ExitCode> {
     };
     let mut transactions = Vec::new();
     for states in asked {
-        let left = which.limit - i64::try_from(transactions.len()).unwrap_or(which.limit);
+        let left = which.limit.saturating_add(1) - i64::try_from(transactions.len()).unwrap_or(which.limit);
         transactions.extend(operator.store.transactions(&states, which.checker.as_deref(), None, left).await?);
     }
-    let listed = Listed { transactions };
-    operator.tell(&listed, || table(&listed.transactions))?;
+    let (transactions, has_more) = cut(transactions, which.limit);
+    let listed = Listed { transactions, has_more };
+    operator.tell(&listed, || table(&listed.transactions) + more(has_more))?;
     Ok(ExitCode::SUCCESS)
 }
 

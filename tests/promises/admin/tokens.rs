@@ -22,7 +22,7 @@ async fn token_of_the_command_line_is_let_in_until_it_is_revoked() {
     let made = documents.next().and_then(Result::ok).expect("the output is one JSON document");
     let secret = made["secret"].as_str().expect("the secret is told").to_owned();
     assert_eq!(served.json("/v1/me", &secret).await, json!({ "who": "ci.deploy", "role": "operate" }));
-    token(&served, &["list"]).await.succeeds().says("ci.deploy  operate  valid").says("used 2");
+    token(&served, &["list"]).await.succeeds().says("LAST USED").says("ci.deploy  operate  valid  20");
     token(&served, &["create", "ci.deploy"]).await.fails_with(1).says("token revoke ci.deploy");
     token(&served, &["revoke", "ci.deploy", "--reason", "leaked"]).await.succeeds();
     assert_eq!(served.get("/v1/me", &secret).await.status(), 401, "it is revoked");

@@ -59,6 +59,21 @@ async fn every_listing_is_a_table_for_people_and_a_document_for_programs() {
 }
 
 #[tokio::test]
+async fn what_a_listing_leaves_out_is_said() {
+    let desk = Desk::new().await;
+    for (args, list) in
+        [(&["tx", "list"][..], "transactions"), (&["holds"], "holds"), (&["plugin", "list"], "deployments")]
+    {
+        let cut = [args, &["--limit", "1"]].concat();
+        let (some, all) = (desk.json(&cut).await, desk.json(args).await);
+        assert_eq!((some[list].as_array().map(Vec::len), &some["has_more"]), (Some(1), &json!(true)), "{some:#}");
+        assert_eq!((all[list].as_array().map(Vec::len), &all["has_more"]), (Some(2), &json!(false)), "{all:#}");
+        desk.at(&cut).await.succeeds().says("there are more: --limit");
+        assert!(!desk.at(args).await.succeeds().text.contains("there are more"));
+    }
+}
+
+#[tokio::test]
 async fn one_thing_is_shown_with_all_that_is_known_of_it() {
     let desk = Desk::new().await;
     let (dead, waiting, tx) = (desk.dead_for_billing.to_string(), desk.waiting.to_string(), desk.tx.to_string());
