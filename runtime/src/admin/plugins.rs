@@ -17,7 +17,7 @@ use super::tokens::Reason;
 use super::transactions::rows_of;
 use crate::rules::manifest::Grant;
 use crate::rules::{Error, File, Grants};
-use crate::store::operate::NewVersion;
+use crate::store::operate::{Earlier, NewVersion, NotBack};
 use crate::store::views::{Deployment, PluginLine};
 
 /// The largest upload that is read; what the configuration takes is looked at then.
@@ -73,8 +73,12 @@ pub struct Deployed {
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Back {
-    /// The digest of a version that was deployed before, or how it begins; the one before unless it is said.
+    /// A version that was deployed before, or how its digest begins, as it was deployed last; it must not mean several. Without it, what
+    /// answered before the current version was deployed first.
+    #[schema(min_length = 1)]
     pub to: Option<String>,
+    /// Instead: the `id` of the deployment, whose grants count then.
+    pub deployment: Option<i64>,
     /// Why, for the audit.
     pub reason: Option<String>,
 }
@@ -138,8 +142,20 @@ pub async fn roll_back_plugin(
     Body(back): Body<Back>,
 ) -> Result<Json<Vec<Deployment>>, Problem> {
     let by = by(&caller, back.reason.as_deref());
-    if state.store.roll_back_plugin(by, &name, back.to.as_deref()).await?.is_none() {
-        return Err(Problem::not_found(format!("{name} has no such version to go back to"), "see /v1/plugins"));
+    match state.store.roll_back_plugin(by, &name, back.read()?).await? {
+        Ok(_) => {}
+        Err(NotBack::Several) => {
+            return Err(Problem::refused(
+                format!("{:?} may mean several versions of {name}", back.to.unwrap_or_default()),
+                "send more of the digest, or the deployment's id: see /v1/plugins",
+            ));
+        }
+        Err(NotBack::Nowhere) => {
+            return Err(Problem::not_found(
+                format!("{name} has no such version to go back to"),
+                "see /v1/plugins: unless one is said, it is what answered before the current one was deployed first",
+            ));
+        }
     }
     Ok(Json(state.store.deployments_shown(Some(&name), 1).await?))
 }
@@ -157,6 +173,19 @@ pub async fn remove_plugin(
         return Ok(StatusCode::NO_CONTENT);
     }
     Err(Problem::not_found(format!("no plugin {name} was ever deployed"), "see /v1/plugins"))
+}
+
+impl Back {
+    fn read(&self) -> Result<Earlier<'_>, Problem> {
+        match (self.to.as_deref(), self.deployment) {
+            (None, None) => Ok(Earlier::Before),
+            (Some(to), None) if !to.trim().is_empty() => Ok(Earlier::Version(to)),
+            (None, Some(id)) => Ok(Earlier::Deployment(id)),
+            _ => {
+                Err(Problem::refused("where to go back to is not clear", "send to, which is not empty, or deployment"))
+            }
+        }
+    }
 }
 
 impl Granted {

@@ -10,10 +10,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::operator::Operator;
 use super::plugin::read;
+use super::tell::usage;
 use crate::app;
 use crate::config::Config;
 use crate::rules::{File, Grants};
-use crate::store::operate::NewVersion;
+use crate::store::operate::{Earlier, NewVersion, NotBack};
 
 /// What programs are told.
 #[derive(Debug, Serialize)]
@@ -91,15 +92,26 @@ async fn redeploy(
     Ok(Some(file.digest))
 }
 
-/// The version before answers again, or the one whose digest begins like this, with its own grants.
+/// What answered before the current version was deployed first does again, or the version that is given, with its own grants.
 pub async fn roll_back(
     operator: &Operator,
     name: &str,
     to: Option<&str>,
     why: Option<&str>,
 ) -> anyhow::Result<ExitCode> {
-    let Some(digest) = operator.store.roll_back_plugin(operator.by(why), name, to).await? else {
-        bail!("{name} has no such version to go back to: avouch plugin show {name}");
+    if to.is_some_and(|to| to.trim().is_empty()) {
+        return usage("--to is empty: give a version or how its digest begins, or leave it out to go back by one");
+    }
+    let earlier = to.map_or(Earlier::Before, Earlier::Version);
+    let digest = match operator.store.roll_back_plugin(operator.by(why), name, earlier).await? {
+        Ok(digest) => digest,
+        Err(NotBack::Several) => bail!("--to may mean several versions of {name}: give more of the digest"),
+        Err(NotBack::Nowhere) if to.is_none() => {
+            bail!(
+                "{name} has no such version to go back to, which answered before the current one was deployed first: avouch plugin show {name}"
+            )
+        }
+        Err(NotBack::Nowhere) => bail!("{name} has no such version to go back to: avouch plugin show {name}"),
     };
     let moved = Moved { action: "roll back plugin", plugin: name, digest: Some(&digest) };
     operator.tell(&moved, || format!("{name} is back at sha256 {digest}"))?;

@@ -28,6 +28,26 @@ pub struct NewVersion<'a> {
     pub grants: &'a serde_json::Value,
 }
 
+/// Which version of a plugin is to answer again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Earlier<'a> {
+    /// What answered before the current one was deployed first.
+    Before,
+    /// The one that its team calls so, or whose digest begins like this; as it was deployed last.
+    Version(&'a str),
+    /// What answered from this deployment on.
+    Deployment(i64),
+}
+
+/// Why none answers again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotBack {
+    /// There is no such version.
+    Nowhere,
+    /// It may be one of several.
+    Several,
+}
+
 impl Store {
     /// Sends these dead messages again. Returns those that were dead.
     pub async fn resend(&self, by: By<'_>, ids: &[Uuid]) -> Result<Vec<Uuid>, Error> {
@@ -94,11 +114,26 @@ impl Store {
         self.views.request(sql, &[&by.who, &by.why, &name, &digest, &version, &file, &grants]).await.map(drop)
     }
 
-    /// The version before this one answers again, or the newest whose digest begins like this. Returns its digest; none: there is none.
-    pub async fn roll_back_plugin(&self, by: By<'_>, name: &str, to: Option<&str>) -> Result<Option<String>, Error> {
+    /// An earlier version of a plugin answers again, with what it was granted then. Returns its digest.
+    pub async fn roll_back_plugin(
+        &self,
+        by: By<'_>,
+        name: &str,
+        to: Earlier<'_>,
+    ) -> Result<Result<String, NotBack>, Error> {
+        let (version, deployment) = match to {
+            Earlier::Before => (None, None),
+            Earlier::Version(version) => (Some(version), None),
+            Earlier::Deployment(id) => (None, Some(id)),
+        };
         let sql = include_str!("operate/roll_back_plugin.sql");
-        let rows = self.views.request(sql, &[&by.who, &by.why, &name, &to]).await?;
-        Ok(rows.first().map(|r| r.get(0)))
+        let rows = self.views.request(sql, &[&by.who, &by.why, &name, &version, &deployment]).await?;
+        let row = rows.first().ok_or_else(|| Error::Retry("a rollback came without its row".into()))?;
+        Ok(match row.get::<_, Option<String>>(0) {
+            Some(digest) => Ok(digest),
+            None if row.get::<_, i64>(1) > 1 => Err(NotBack::Several),
+            None => Err(NotBack::Nowhere),
+        })
     }
 
     /// Nobody answers to this name any more. Returns false if it was never deployed.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use avouch_runtime::endpoints::{Described, Settings};
 use avouch_runtime::meters::Scope;
 use avouch_runtime::secret::Secret;
-use avouch_runtime::store::operate::{By, Forget, NewVersion};
+use avouch_runtime::store::operate::{By, Earlier, Forget, NewVersion};
 use avouch_runtime::store::{self, Error, Plans, Store};
 use avouch_tests::database::Database;
 use reqwest::Method;
@@ -76,7 +76,7 @@ async fn refusals(store: &Store, id: Uuid) -> Vec<(&'static str, Error, &'static
     is_refused("replay", replay("idle").await, "consumer_has_topics");
     is_refused("resend", store.resend(HARD_TO_SAY, &[id]).await.err(), "text_without_zero");
     is_refused("resume", store.resume(BY, "topic", ZERO).await.err(), "text_without_zero");
-    is_refused("roll_back_plugin", store.roll_back_plugin(BY, ZERO, None).await.err(), "text_without_zero");
+    is_refused("roll_back_plugin", store.roll_back_plugin(BY, ZERO, Earlier::Before).await.err(), "text_without_zero");
     told
 }
 

@@ -39,6 +39,7 @@ const ASKED: &[(&str, &str, &str)] = &[
     ("views/find_prepared.sql", "uuid, bigint, text, uuid, uuid, bigint", "@max, 9223372036854775807, null, @any, 50"),
     ("views/find_ready.sql", "bigint, text, uuid, uuid, bigint", "0, null, @any, 50"),
     ("views/find_recent.sql", "uuid, uuid, text, text, bigint", "@max, @min, 'nothing.like.it', null, 50"),
+    ("views/find_sent.sql", "uuid, uuid, text, timestamptz, bigint", "@any, 'nothing.like.it', now(), 50"),
     (
         "views/find_waiting.sql",
         "int, bigint, text, text, text, uuid, uuid, bigint",
@@ -77,7 +78,7 @@ const ASKED: &[(&str, &str, &str)] = &[
     ),
     ("operate/resend.sql", "text, text, uuid[]", "'ann', 'x', array['@dead']::uuid[]"),
     ("operate/resume.sql", "text, text, text, text", "'ann', 'x', 'key', 'held'"),
-    ("operate/roll_back_plugin.sql", "text, text, text, text", "'ann', 'x', 'order-check', null"),
+    ("operate/roll_back_plugin.sql", "text, text, text, text, bigint", "'ann', 'x', 'order-check', null, null"),
 ];
 /// Nobody works on anything unfinished in that month, and looking for it is what costs; who deploys is told nothing.
 const EMPTY: [&str; 2] = ["views/unfinished_records.sql", "operate/deploy.sql"];

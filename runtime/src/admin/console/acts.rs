@@ -7,6 +7,7 @@ use axum::response::{IntoResponse as _, Response};
 use serde::Deserialize;
 use uuid::Uuid;
 
+use super::deeds::Exact;
 use super::lang::Language;
 use super::looks::with_notice;
 use super::notice::{Deed, Notice};
@@ -52,7 +53,7 @@ pub struct Replay {
     why: Option<String>,
 }
 
-/// What is to be held, or to go on.
+/// What is to be held, as a person or a page of ours names it.
 #[derive(Debug, Deserialize)]
 pub struct Held {
     kind: Kind,
@@ -61,10 +62,19 @@ pub struct Held {
     next: Option<String>,
 }
 
+/// What is to go on, as it is called.
+#[derive(Debug, Deserialize)]
+pub struct Released {
+    kind: Kind,
+    name: Exact,
+    why: Option<String>,
+    next: Option<String>,
+}
+
 /// What becomes of a record.
 #[derive(Debug, Deserialize)]
 pub struct Decided {
-    key: String,
+    key: Exact,
     outcome: Decision,
     why: Option<String>,
 }
@@ -72,7 +82,7 @@ pub struct Decided {
 /// Which version is to answer again.
 #[derive(Debug, Deserialize)]
 pub struct Restored {
-    to: String,
+    deployment: i64,
     why: Option<String>,
 }
 
@@ -191,22 +201,19 @@ pub async fn recheck(
 }
 
 pub async fn pause(operator: Operator, state: extract::State<State>, Form(held): Form<Held>) -> Act {
-    let (what, next) = held.read();
+    let what = What { kind: held.kind, name: held.name, reason: reason(held.why) };
     overview::pause(operator, state, Body(what)).await?;
-    Ok(told(&next, Notice::one(Deed::Pause, true.into())))
+    Ok(told(back_to_holds(held.next.as_deref()), Notice::one(Deed::Pause, true.into())))
 }
 
-pub async fn resume(operator: Operator, state: extract::State<State>, Form(held): Form<Held>) -> Act {
-    let (what, next) = held.read();
+pub async fn resume(operator: Operator, state: extract::State<State>, Form(held): Form<Released>) -> Act {
+    let what = What { kind: held.kind, name: held.name.0, reason: reason(held.why) };
     let done = unless_lost(overview::resume(operator, state, Body(what)).await)?;
-    Ok(told(&next, Notice::one(Deed::Resume, done.into())))
+    Ok(told(back_to_holds(held.next.as_deref()), Notice::one(Deed::Resume, done.into())))
 }
 
-impl Held {
-    fn read(self) -> (What, String) {
-        let next = local(self.next.as_deref().unwrap_or("/holds")).to_owned();
-        (What { kind: self.kind, name: self.name, reason: reason(self.why) }, next)
-    }
+fn back_to_holds(next: Option<&str>) -> &str {
+    local(next.unwrap_or("/holds"))
 }
 
 pub async fn decide_record(
@@ -215,7 +222,7 @@ pub async fn decide_record(
     Path(name): Path<String>,
     Form(form): Form<Decided>,
 ) -> Act {
-    let word = Word { key: form.key, decision: form.outcome, reason: required(form.why)? };
+    let word = Word { key: form.key.0, decision: form.outcome, reason: required(form.why)? };
     let place = format!("/consumers/{}", segment(&name));
     let done = unless_lost(consumers::decide_record(operator, state, Path(name), Body(word)).await)?;
     Ok(told(&place, Notice::one(Deed::Record, done.into())))
@@ -239,7 +246,7 @@ pub async fn restore_plugin(
     Path(name): Path<String>,
     Form(form): Form<Restored>,
 ) -> Act {
-    let back = Back { to: Some(form.to), reason: reason(form.why) };
+    let back = Back { deployment: Some(form.deployment), reason: reason(form.why), ..Back::default() };
     let place = format!("/plugins/{}", segment(&name));
     plugins::roll_back_plugin(administrator, state, Path(name), Body(back)).await.map(drop)?;
     Ok(told(&place, Notice::one(Deed::Restore, true.into())))

@@ -1,7 +1,10 @@
 //! Forms by which people do something: folded until they are wanted, then they say what will happen, and ask why.
 
 use maud::{Markup, html};
+use percent_encoding::percent_decode_str;
+use serde::Deserialize;
 
+use super::signs::segment;
 use super::visit::Visit;
 use crate::access::Role;
 
@@ -42,6 +45,11 @@ pub enum Why {
     Required,
 }
 
+/// A field of [`exact`], as it was before it travelled.
+#[derive(Debug, Default, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Exact(pub String);
+
 /// Reasons are read by people.
 const WHY_CHARS_MAX: u16 = 500;
 
@@ -76,6 +84,19 @@ pub fn hidden(name: &str, value: &str) -> Markup {
     html! { input type="hidden" name=(name) value=(value); }
 }
 
+/// The same for a text that others wrote, which [`Exact`] reads: it travels encoded, because browsers make CRLF of each end of a line.
+pub fn exact(name: &str, value: &str) -> Markup {
+    hidden(name, &segment(value))
+}
+
+impl TryFrom<String> for Exact {
+    type Error = std::str::Utf8Error;
+
+    fn try_from(encoded: String) -> Result<Self, Self::Error> {
+        Ok(Self(percent_decode_str(&encoded).decode_utf8()?.into_owned()))
+    }
+}
+
 fn form(visit: &Visit, deed: &Deed<'_>) -> Markup {
     let is_required = deed.why == Why::Required;
     let hint = if is_required { visit.w.why_required } else { visit.w.why_optional };
@@ -89,5 +110,22 @@ fn form(visit: &Visit, deed: &Deed<'_>) -> Markup {
             }
             button.danger[deed.weight == Weight::Heavy].primary[deed.weight == Weight::Light] { (deed.name) }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_of_several_lines_travel_as_they_are() {
+        for text in ["one\ntwo\r\nthree\rfour", " 100%25 + 1 \t", "\u{0}\u{fffe}ü&\"'<b>", ""] {
+            let field = exact("key", text).into_string();
+            assert!(!field.contains(['\n', '\r', '\0', '\t']), "{field}");
+            let encoded =
+                field.split("value=\"").nth(1).and_then(|rest| rest.split('"').next()).expect("it is a field");
+            assert_eq!(Exact::try_from(encoded.to_owned()).map(|exact| exact.0).as_deref(), Ok(text));
+        }
+        assert!(Exact::try_from("%FF".to_owned()).is_err());
     }
 }

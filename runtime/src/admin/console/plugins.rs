@@ -91,7 +91,7 @@ fn answers(visit: &Visit, current: Option<&Deployment>) -> Markup {
 
 fn deployment(visit: &Visit, d: &Deployment, current: Option<&Deployment>) -> Markup {
     let w = visit.w;
-    let answers_now = current.and_then(|c| c.digest.as_ref());
+    let is_as_now = |c: &Deployment| (&c.digest, &c.grants) == (&d.digest, &d.grants);
     html! {
         tr {
             th scope="row" data-label=(w.deployed) { (time(visit, d.at)) @if d.is_current { " " (chip("good", &html! { (w.current) })) } }
@@ -101,7 +101,7 @@ fn deployment(visit: &Visit, d: &Deployment, current: Option<&Deployment>) -> Ma
             td.n data-label=(w.size) { @if let Some(size) = d.bytes { (bytes(size)) } }
             td data-label=(w.grants) { (grants(visit, d)) }
             td data-label=(w.action) {
-                @if let Some(hash) = d.digest.as_ref().filter(|hash| Some(*hash) != answers_now) {
+                @if d.digest.is_some() && !current.is_some_and(is_as_now) {
                     (folded(visit, &Deed {
                         role: Role::Admin,
                         action: format!("/plugins/{}/rollback", segment(&d.name)),
@@ -109,7 +109,7 @@ fn deployment(visit: &Visit, d: &Deployment, current: Option<&Deployment>) -> Ma
                         effect: html! { (w.restore_effect) },
                         weight: Weight::Light,
                         why: Why::Optional,
-                        fields: hidden("to", hash),
+                        fields: hidden("deployment", &d.id.to_string()),
                     }))
                 }
             }
