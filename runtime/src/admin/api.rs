@@ -33,6 +33,7 @@ pub fn described() -> (Router<State>, OpenApi) {
 
 fn router() -> OpenApiRouter<State> {
     let uploads = DefaultBodyLimit::max(plugins::UPLOAD_BYTES_MAX);
+    let many = DefaultBodyLimit::max(bulk::BODY_BYTES_MAX);
     OpenApiRouter::with_openapi(preface())
         .routes(routes!(health::livez))
         .routes(routes!(health::readyz))
@@ -46,8 +47,8 @@ fn router() -> OpenApiRouter<State> {
         .routes(routes!(messages::get_payload))
         .routes(routes!(messages::get_timeline))
         .routes(routes!(bulk::list_failures))
-        .routes(routes!(bulk::resend_messages))
-        .routes(routes!(bulk::discard_messages))
+        .routes(routes!(bulk::resend_messages).layer(many))
+        .routes(routes!(bulk::discard_messages).layer(many))
         .routes(routes!(transactions::list_transactions))
         .routes(routes!(transactions::get_transaction))
         .routes(routes!(transactions::get_tx_timeline))
@@ -61,7 +62,7 @@ fn router() -> OpenApiRouter<State> {
         .routes(routes!(consumers::list_records))
         .routes(routes!(consumers::get_record, consumers::decide_record))
         .routes(routes!(consumers::remove_consumer))
-        .routes(routes!(bulk::replay_messages))
+        .routes(routes!(bulk::replay_messages).layer(many))
         .routes(routes!(plugins::list_plugins, plugins::deploy_plugin).layer(uploads))
         .routes(routes!(plugins::roll_back_plugin))
         .routes(routes!(plugins::remove_plugin))

@@ -15,7 +15,7 @@ use super::counted::Counted;
 use super::problem::Problem;
 use super::state::State;
 use crate::store::operate::{By, Forget};
-use crate::store::search::{Refused, Search};
+use crate::store::search::{Refused, Search, Sent};
 use crate::store::views::{FailureGroup, Message};
 
 /// So many are changed by one statement.
@@ -24,6 +24,8 @@ const STEP: usize = 200;
 const MESSAGES_MAX: usize = 10_000;
 /// Looks of one request. Each looks at a bounded number of rows, so that a search that finds little ends too.
 const LOOKS_MAX: usize = 200;
+/// What one request may say: so many ids, with quotes and commas between.
+pub const BODY_BYTES_MAX: usize = 512 << 10;
 /// As many as one answer of a search has.
 const LOOK_ROWS: u16 = 500;
 
@@ -68,6 +70,8 @@ pub struct Again {
     #[serde(with = "time::serde::rfc3339::option")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub until: Option<OffsetDateTime>,
+    /// Behind this one: `next` of the answer before, which took the older ones.
+    pub after: Option<Uuid>,
     /// Whether the gate's records of them are deleted, so that the consumer is told to run again.
     pub forget: bool,
     /// Only say how many there are.
@@ -94,6 +98,9 @@ pub struct Outcome {
     #[schema(value_type = Option<String>)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub counted: Option<Counted>,
+    /// Of a replay with `has_more`: send it as `after` to go on with those behind.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<Uuid>,
 }
 
 /// Those that a request is about.
@@ -101,13 +108,15 @@ struct Matched {
     ids: Vec<Uuid>,
     has_more: bool,
     counted: Option<Counted>,
+    next: Option<Uuid>,
 }
 
 /// What is meant, if not by ids.
-struct Sort {
-    search: Search,
-    /// A group of dead messages, or a stretch of those that were sent.
-    is_dead: bool,
+enum Sort {
+    /// A group of dead messages.
+    Dead(Search),
+    /// A stretch of those that were sent.
+    Sent(Sent),
 }
 
 /// Dead messages by what is wrong with them, the largest group first.
@@ -185,7 +194,7 @@ async fn matched_dead(state: &State, which: &Which, states: &[&str]) -> Result<M
         failure: which.failure.clone(),
         ..Search::default()
     };
-    let sort = group.iter().any(|part| part.is_some()).then_some(Sort { search, is_dead: true });
+    let sort = group.iter().any(|part| part.is_some()).then_some(Sort::Dead(search));
     let mut matched = matched(state, &which.ids, sort, which.counted, states).await?;
     // Of one key the older must be ready before the younger is, and the newest were found first.
     if which.ids.is_empty() {
@@ -195,13 +204,20 @@ async fn matched_dead(state: &State, which: &Which, states: &[&str]) -> Result<M
 }
 
 async fn matched_sent(state: &State, again: &Again) -> Result<Matched, Problem> {
-    let is_said = again.topic.is_some() || again.since.is_some() || again.until.is_some();
-    let search = Search { topic: again.topic.clone(), since: again.since, until: again.until, ..Search::default() };
-    let sort = is_said.then_some(Sort { search, is_dead: false });
+    let is_said = again.topic.is_some() || again.since.is_some() || again.until.is_some() || again.after.is_some();
+    let sort = is_said.then(|| Sort::Sent(again.sent(LOOK_ROWS.into())));
     let mut matched = matched(state, &again.ids, sort, again.counted, &["sent", "consumed"]).await?;
     // Ids grow with time: what was inserted first is sent first.
     matched.ids.sort_unstable();
     Ok(matched)
+}
+
+impl Again {
+    /// What one look looks for.
+    pub fn sent(&self, limit: i64) -> Sent {
+        let Self { since, until, after, .. } = *self;
+        Sent { topic: self.topic.clone(), since, until, after, limit }
+    }
 }
 
 /// Those of `ids`, or of the sort, that are in one of these states.
@@ -213,7 +229,7 @@ async fn matched(
     states: &[&str],
 ) -> Result<Matched, Problem> {
     match sort {
-        Some(sort) if ids.is_empty() => matched_sort(state, sort, counted, states).await,
+        Some(sort) if ids.is_empty() => matched_sort(state, sort, counted).await,
         None if !ids.is_empty() && counted.is_none() => matched_ids(state, ids, states).await,
         _ => Err(Problem::refused(
             "which messages are meant is not clear",
@@ -226,7 +242,7 @@ async fn matched_ids(state: &State, ids: &[Uuid], states: &[&str]) -> Result<Mat
     if ids.len() > MESSAGES_MAX {
         return Err(Problem::refused(format!("{} ids", ids.len()), format!("send at most {MESSAGES_MAX} at a time")));
     }
-    let mut matched = Matched { ids: Vec::new(), has_more: false, counted: None };
+    let mut matched = Matched { ids: Vec::new(), has_more: false, counted: None, next: None };
     for ids in ids.chunks(STEP) {
         matched.ids.extend(of_state(state.store.messages(ids).await?, states).iter().map(|m| m.id));
     }
@@ -234,30 +250,22 @@ async fn matched_ids(state: &State, ids: &[Uuid], states: &[&str]) -> Result<Mat
 }
 
 /// Looks until there are no more, or one more look could find more than one request takes.
-async fn matched_sort(
-    state: &State,
-    mut sort: Sort,
-    counted: Option<Counted>,
-    states: &[&str],
-) -> Result<Matched, Problem> {
+async fn matched_sort(state: &State, mut sort: Sort, counted: Option<Counted>) -> Result<Matched, Problem> {
     let now = state.store.now().await?;
     // What was counted has room, though a look finds less of it once others stand in between.
     let room = if counted.is_some() { 1 } else { usize::from(LOOK_ROWS) };
     let mut counted = counted.unwrap_or(Counted { as_of: now, last: None });
     counted.check(now)?;
-    let mut matched = Matched { ids: Vec::new(), has_more: false, counted: None };
-    sort.search.limit = Some(LOOK_ROWS.into());
+    let mut matched = Matched { ids: Vec::new(), has_more: false, counted: None, next: None };
     for _ in 0..LOOKS_MAX {
-        let seen = if sort.is_dead {
-            look_at_dead(state, &sort.search, counted).await?
-        } else {
-            look_at_sent(state, &sort.search, counted, states).await?
+        let seen = match &mut sort {
+            Sort::Dead(search) => look_at_dead(state, search, counted).await?,
+            Sort::Sent(sent) => look_at_sent(state, sent, counted).await?,
         };
         matched.ids.extend(seen.ids);
-        matched.has_more = seen.is_beyond || seen.cursor.is_some();
+        matched.has_more = seen.is_beyond || seen.goes_on;
         let has_room = matched.ids.len() + room <= MESSAGES_MAX;
-        sort.search.cursor = seen.cursor.filter(|_| has_room && !seen.is_beyond);
-        if sort.search.cursor.is_none() {
+        if !has_room || seen.is_beyond || !seen.goes_on {
             break;
         }
     }
@@ -266,13 +274,16 @@ async fn matched_sort(
         counted.last = matched.ids.last().copied();
     }
     matched.counted = Some(counted);
+    if let Sort::Sent(sent) = sort {
+        matched.next = counted.last.or(sent.after).filter(|_| matched.has_more);
+    }
     Ok(matched)
 }
 
-/// One look: those of it that were counted, where the next one begins, and whether some stand behind the last one that was counted.
+/// One look: those of it that were counted, whether another one goes on, and whether some stand behind the last one that was counted.
 struct Seen {
     ids: Vec<Uuid>,
-    cursor: Option<String>,
+    goes_on: bool,
     is_beyond: bool,
 }
 
@@ -280,20 +291,24 @@ fn unsearchable(e: Refused) -> Problem {
     Problem::invalid(e.to_string(), "correct the search")
 }
 
-async fn look_at_dead(state: &State, search: &Search, counted: Counted) -> Result<Seen, Problem> {
+/// The newest first.
+async fn look_at_dead(state: &State, search: &mut Search, counted: Counted) -> Result<Seen, Problem> {
+    search.limit = Some(LOOK_ROWS.into());
     let (ids, cursor) = state.store.search_ids(search).await?.map_err(unsearchable)?;
     let (ids, is_beyond) = state.store.counted(&ids, counted.as_of, counted.last).await?;
-    Ok(Seen { ids, cursor, is_beyond })
+    let goes_on = cursor.is_some();
+    search.cursor = cursor;
+    Ok(Seen { ids, goes_on, is_beyond })
 }
 
-async fn look_at_sent(state: &State, search: &Search, counted: Counted, states: &[&str]) -> Result<Seen, Problem> {
-    let found = state.store.search(search).await?.map_err(unsearchable)?;
-    // What was sent once more since is in other hands already.
-    let is_later = |m: &Message| m.sent_at.is_none_or(|at| at > counted.as_of);
-    let is_beyond = |m: &Message| counted.last.is_some_and(|last| m.id < last);
-    let messages = of_state(found.messages, states);
-    let those = messages.iter().filter(|m| !is_later(m) && !is_beyond(m)).map(|m| m.id).collect();
-    Ok(Seen { ids: those, cursor: found.cursor, is_beyond: messages.iter().any(is_beyond) })
+/// The oldest first, so that what is left can be gone on with. What was sent once more since the count is in other hands already.
+async fn look_at_sent(state: &State, sent: &mut Sent, counted: Counted) -> Result<Seen, Problem> {
+    let (mut ids, next) = state.store.sent(sent, counted.as_of).await?;
+    let found = ids.len();
+    ids.retain(|id| counted.last.is_none_or(|last| *id <= last));
+    let is_beyond = ids.len() < found;
+    sent.after = next.or(sent.after);
+    Ok(Seen { ids, goes_on: next.is_some(), is_beyond })
 }
 
 fn of_state(messages: Vec<Message>, states: &[&str]) -> Vec<Message> {
@@ -318,8 +333,8 @@ fn confirmed(matched: &Matched, ids: &[Uuid], confirm: Option<usize>, counted: O
 }
 
 fn told(matched: &Matched) -> Json<Outcome> {
-    let Matched { ids, has_more, counted } = matched;
-    Json(Outcome { matched: ids.len(), done: 0, has_more: *has_more, counted: *counted })
+    let Matched { ids, has_more, counted, next } = matched;
+    Json(Outcome { matched: ids.len(), done: 0, has_more: *has_more, counted: *counted, next: *next })
 }
 
 /// What is done with messages.
@@ -340,7 +355,8 @@ async fn in_steps(state: &State, by: By<'_>, act: &Act, matched: &Matched) -> Re
         };
         done += moved.len();
     }
-    Ok(Json(Outcome { matched: matched.ids.len(), done, has_more: matched.has_more, counted: None }))
+    let Matched { ids, has_more, next, .. } = matched;
+    Ok(Json(Outcome { matched: ids.len(), done, has_more: *has_more, counted: None, next: *next }))
 }
 
 /// Who does it, and why.

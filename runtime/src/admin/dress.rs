@@ -14,6 +14,7 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{Html, IntoResponse, Response};
 use futures_util::FutureExt as _;
 
+use super::caller::Caller;
 use super::console::{self, Visit};
 use super::login;
 use super::problem::Problem;
@@ -36,14 +37,14 @@ pub fn dressed(router: Router, state: State) -> Router {
 async fn enter(extract::State(state): extract::State<State>, mut request: Request, next: Next) -> Response {
     request.extensions_mut().insert(state.clone());
     let path = request.uri().path().to_owned();
-    let visit =
-        wants_page(&request).then(|| Visit::of(&state, request.method(), request.uri(), request.headers(), None));
+    let visit = wants_page(&request).then(|| Visit::of(&state, request.method(), request.uri(), request.headers()));
     let answer = AssertUnwindSafe(answer(&state, request, next)).catch_unwind().await;
     let mut response = match answer {
         Ok(answer) => answer.unwrap_or_else(IntoResponse::into_response),
         Err(panic) => broken(&path, &panic).into_response(),
     };
     if let (Some(visit), Some(problem)) = (visit, response.extensions_mut().remove::<Problem>()) {
+        let visit = visit.by(response.extensions().get::<Caller>());
         response = as_page(&state, &visit, &problem);
     }
     add_headers(&mut response);

@@ -4,9 +4,9 @@ use axum::extract::Request;
 use axum::http::header::{HOST, ORIGIN};
 use axum::http::{HeaderMap, Method};
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 
-use super::caller::{By, demand, identify};
+use super::caller::{By, Caller, demand, identify};
 use super::problem::Problem;
 use super::state::State;
 use crate::access::Role;
@@ -20,7 +20,8 @@ pub enum Access {
     Needs(Role),
 }
 
-/// Lets a request pass to a route that needs this, with its caller at hand for the extractors.
+/// Lets a request pass to a route that needs this, with its caller at hand for the extractors. The answer brings the caller along, so that a
+/// page about a fault is one for them.
 pub async fn guard(access: Access, mut request: Request, next: Next) -> Result<Response, Problem> {
     let state = request.extensions().get::<State>().cloned();
     let state = state.ok_or_else(|| Problem::internal("a route is not connected", "report it as a fault of avouch"))?;
@@ -30,14 +31,35 @@ pub async fn guard(access: Access, mut request: Request, next: Next) -> Result<R
         Access::Open => {}
         Access::Needs(role) => {
             let caller = identify(&state, request.headers()).await?;
-            if changes {
-                same_origin(&state, request.headers(), &caller.by)?;
-            }
-            demand(&caller, role)?;
-            request.extensions_mut().insert(caller);
+            let passes = if changes { same_origin(&state, request.headers(), &caller.by) } else { Ok(()) };
+            return Ok(match passes.and_then(|()| demand(&caller, role)) {
+                Ok(()) => {
+                    request.extensions_mut().insert(caller.clone());
+                    of(caller, next.run(request).await)
+                }
+                Err(problem) => of(caller, problem.into_response()),
+            });
         }
     }
     Ok(next.run(request).await)
+}
+
+/// An answer to whoever calls where nothing is: nobody is refused, and those who are known are known to the page.
+pub async fn answer_anybody(request: Request, next: Next) -> Response {
+    let known = match request.extensions().get::<State>() {
+        Some(state) => identify(state, request.headers()).await.ok(),
+        None => None,
+    };
+    let response = next.run(request).await;
+    match known {
+        Some(caller) => of(caller, response),
+        None => response,
+    }
+}
+
+fn of(caller: Caller, mut response: Response) -> Response {
+    response.extensions_mut().insert(caller);
+    response
 }
 
 /// Methods that change nothing.

@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{MatchedPath, Request};
+use axum::handler::Handler as _;
 use axum::http::header::ALLOW;
 use axum::http::{Method, Uri};
 use axum::middleware::{Next, from_fn};
 use utoipa::openapi::OpenApi;
 use utoipa::openapi::path::{Operation, PathItem};
 
-use super::guard::{Access, guard};
+use super::guard::{Access, answer_anybody, guard};
 use super::problem::Problem;
 use super::state::State;
 use super::{api, assets, console, login};
@@ -58,8 +59,8 @@ pub fn router(state: State) -> Router {
     }));
     let pages = login::pages().merge(assets::pages()).merge(console::router());
     api.merge(pages.into_parts().0)
-        .method_not_allowed_fallback(method_not_allowed)
-        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed.layer(from_fn(answer_anybody)))
+        .fallback(not_found.layer(from_fn(answer_anybody)))
         .with_state(state)
 }
 

@@ -60,6 +60,11 @@ impl Sight<'_> {
         Ok(found.map(|found| Found { messages: self.veiled(found.messages), ..found }))
     }
 
+    /// These messages, in this order.
+    pub async fn messages(&self, ids: &[Uuid]) -> Result<Vec<Message>, Error> {
+        Ok(self.veiled(self.state.store.messages(ids).await?))
+    }
+
     /// One message.
     pub async fn message(&self, id: Uuid) -> Result<Option<Message>, Error> {
         Ok(self.state.store.message(id).await?.map(|message| self.veil(message)))

@@ -46,10 +46,37 @@ pub struct Found {
     pub cursor: Option<String>,
 }
 
+/// Messages that were sent, whether they are consumed or not.
+#[derive(Clone, Debug)]
+pub struct Sent {
+    /// Of this topic, or of all topics below one.
+    pub topic: Option<String>,
+    /// Inserted at this time or later.
+    pub since: Option<OffsetDateTime>,
+    /// Inserted before this time.
+    pub until: Option<OffsetDateTime>,
+    /// Behind this one.
+    pub after: Option<Uuid>,
+    /// At most so many.
+    pub limit: i64,
+}
+
 /// What cannot be searched for, and the remedy.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Refused(String);
+pub enum Refused {
+    /// There is no such state.
+    #[error("state {0:?} is unknown: one of {all}", all = STATES.join(", "))]
+    State(String),
+    /// Only dead messages have a failure.
+    #[error("only dead messages have a failure: leave state out, or say dead")]
+    Failure,
+    /// So many are not told at a time.
+    #[error("limit must be from 1 to {LIMIT_MAX}")]
+    Limit,
+    /// Another search ended there.
+    #[error("this cursor belongs to another search: leave it out, or repeat the search that gave it")]
+    Cursor,
+}
 
 /// How it is looked for: by which index, and from where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,13 +106,13 @@ impl Search {
     /// Whether it can be searched for.
     pub fn check(&self) -> Result<(), Refused> {
         if let Some(state) = self.state.as_deref().filter(|s| !STATES.contains(s)) {
-            return Err(Refused(format!("state {state:?} is unknown: one of {}", STATES.join(", "))));
+            return Err(Refused::State(state.to_owned()));
         }
         if self.failure.is_some() && self.state.as_deref().is_some_and(|s| s != "dead") {
-            return Err(Refused("only dead messages have a failure: leave state out, or say dead".into()));
+            return Err(Refused::Failure);
         }
         if self.limit.is_some_and(|l| !(1..=LIMIT_MAX).contains(&l)) {
-            return Err(Refused(format!("limit must be from 1 to {LIMIT_MAX}")));
+            return Err(Refused::Limit);
         }
         self.way().map(drop)
     }
@@ -107,9 +134,7 @@ impl Search {
         };
         match &self.cursor {
             None => Ok(start),
-            Some(text) => start.at(text).ok_or_else(|| {
-                Refused("this cursor belongs to another search: leave it out, or repeat the search that gave it".into())
-            }),
+            Some(text) => start.at(text).ok_or(Refused::Cursor),
         }
     }
 
@@ -196,6 +221,19 @@ impl Store {
                 self.views.request(sql, &[&stream, &seq, consumer, topic, state, &since, &until, &rows]).await
             }
         }
+    }
+
+    /// The ids of those that were sent by a time, and not once more since, oldest first; and behind which one the next answer goes on:
+    /// without it, there are no more.
+    pub async fn sent(&self, sent: &Sent, as_of: OffsetDateTime) -> Result<(Vec<Uuid>, Option<Uuid>), Error> {
+        let Sent { topic, after, limit, .. } = sent;
+        let bounds = Search { since: sent.since, until: sent.until, ..Search::default() };
+        let (since, until) = bounds.bounds();
+        let from = after.map_or(since, |after| since.max(Uuid::from_u128(after.as_u128().saturating_add(1))));
+        let sql = include_str!("views/find_sent.sql");
+        let rows = self.views.request(sql, &[&from, &until, topic, &as_of, limit]).await?;
+        let row = rows.first().ok_or_else(|| Error::Retry("a search came without its row".into()))?;
+        Ok((row.get(0), row.get(1)))
     }
 
     /// These messages, in this order; those that are gone are left out.

@@ -107,6 +107,31 @@ async fn of_more_than_one_request_takes_those_behind_the_last_that_was_counted_a
 }
 
 #[tokio::test]
+async fn of_more_than_one_replay_takes_the_oldest_go_first_and_it_says_where_to_go_on() {
+    let served = Served::with("[consumer.billing]\ntopics = [\"sold\"]").await;
+    let ann = Operator::new(&served).await;
+    served.ground.insert("sold", 5, 0, 10_300).await;
+    served.ground.drained().await;
+    served.sql("select avouch.pause('consumer', 'billing')").await;
+    let place = "/v1/consumers/billing/replay";
+    let told = ann.does(place, &json!({ "topic": "sold", "dry_run": true })).await;
+    assert_eq!((&told["matched"], &told["has_more"]), (&json!(10_000), &json!(true)), "{told}");
+    let done = ann.does(place, &json!({ "topic": "sold", "confirm": 10_000, "counted": told["counted"] })).await;
+    assert_eq!((&done["done"], &done["next"], &done["has_more"]), (&json!(10_000), &told["next"], &json!(true)));
+    let sql = "select count(*) from avouch.recovery r join avouch.outbox o on o.id = r.message_id \
+               where o.id > (select id from avouch.outbox where topic = 'sold' order by id offset 9999 limit 1)";
+    let younger: i64 = served.ground.client.query_one(sql, &[]).await.expect("is valid").get(0);
+    assert_eq!(younger, 0, "the oldest go first");
+    let rest = ann.does(place, &json!({ "topic": "sold", "after": done["next"], "dry_run": true })).await;
+    assert_eq!((&rest["matched"], &rest["has_more"], &rest["next"]), (&json!(300), &json!(false), &Value::Null));
+    let last = ann.does(place, &json!({ "after": done["next"], "confirm": 300, "counted": rest["counted"] })).await;
+    assert_eq!(last["done"], 300, "{last}");
+    let all: i64 =
+        served.ground.client.query_one("select count(*) from avouch.recovery", &[]).await.expect("is valid").get(0);
+    assert_eq!(all, 10_300);
+}
+
+#[tokio::test]
 async fn what_was_sent_after_the_count_is_not_replayed_with_the_rest() {
     let served = Served::with("[consumer.billing]\ntopics = [\"sold\"]").await;
     let ann = Operator::new(&served).await;

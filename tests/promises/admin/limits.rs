@@ -39,6 +39,22 @@ async fn whatever_cannot_be_done_is_a_problem_with_a_remedy() {
 }
 
 #[tokio::test]
+async fn as_many_ids_as_one_request_takes_fit_into_its_body() {
+    let served = Served::with("[consumer.billing]\ntopics = [\"orders\"]").await;
+    let admin = served.token("root", "admin").await;
+    let ids: Vec<String> = (0..10_001).map(|_| uuid::Uuid::now_v7().to_string()).collect();
+    for path in ["/v1/dead/resend", "/v1/dead/discard", "/v1/consumers/billing/replay"] {
+        let ask = |ids: &[String]| {
+            let request = served.ask(Method::POST, path).bearer_auth(&admin).header("content-type", "application/json");
+            request.body(serde_json::json!({ "ids": ids, "reason": "x" }).to_string())
+        };
+        assert_eq!(send(ask(&ids[1..])).await.status(), 200, "{path}");
+        let refused = problem(ask(&ids), 422).await;
+        assert!(refused["remedy"].as_str().is_some_and(|text| text.contains("10000")), "{refused}");
+    }
+}
+
+#[tokio::test]
 async fn every_answer_keeps_browsers_from_what_no_page_of_ours_does() {
     let served = Served::new().await;
     let admin = served.token("root", "admin").await;

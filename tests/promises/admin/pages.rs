@@ -296,8 +296,9 @@ async fn plugin_is_deployed_by_a_form_and_its_earlier_version_answers_again() {
     }
     let removed = person.does("/plugins/fingerprint/remove", "why=too+slow").await;
     assert!(removed.contains("nobody answers"), "{removed}");
-    let digest = removed.split("name=\"to\" value=\"").nth(1).and_then(|rest| rest.get(..64)).expect("it can go back");
-    let back = person.does("/plugins/fingerprint/rollback", &format!("to={digest}&why=")).await;
+    let id = removed.split("name=\"deployment\" value=\"").nth(1).and_then(|rest| rest.split('"').next());
+    let id = id.expect("it can go back");
+    let back = person.does("/plugins/fingerprint/rollback", &format!("deployment={id}&why=")).await;
     assert!(back.contains("this version answers again."), "{back}");
     assert!(person.look("/plugins").await.text.contains("fingerprint"));
 }
@@ -313,4 +314,24 @@ async fn viewer_is_refused_with_a_page_that_says_what_to_do() {
     assert!(refused.status == 403 && refused.text.contains("<h1>This is not yours to do</h1>"), "{}", refused.text);
     assert!(refused.text.contains("ask an administrator"), "{}", refused.text);
     assert_eq!(served.ground.count("dead").await, 2);
+    let person = Person::new(&served, "operate").await;
+    let chinese = format!("{}; avouch_language=zh-CN", person.cookie);
+    for (path, status, title) in [
+        ("/nothing", 404, "不存在"),
+        ("/messages/00000000-0000-7000-8000-000000000000", 404, "不存在"),
+        ("/messages/no-id", 400, "无法读取"),
+        ("/dead/discard", 422, "无法这样执行"),
+        ("/consumers/nobody/replay?since=2h", 404, "不存在"),
+    ] {
+        let request = served.ask(Method::GET, path).header(COOKIE, &chinese).header(ACCEPT, "text/html");
+        let answer = send(request).await;
+        assert_eq!(answer.status(), status, "{path}");
+        let page = answer.text().await.expect("it is a page");
+        assert!(page.contains(&format!("<h1>{title}</h1>")), "{path}: {page}");
+        assert!(page.contains("<nav") && page.contains("operate.person"), "{path} is a page of who is here: {page}");
+        assert!(page.contains("<p lang=\"en\">"), "{path}: what it is exactly is said in English: {page}");
+    }
+    let stranger = send(served.ask(Method::GET, "/nothing").header(ACCEPT, "text/html")).await;
+    let page = stranger.text().await.expect("it is a page");
+    assert!(page.contains("<h1>There is no such thing</h1>") && !page.contains("<nav"), "{page}");
 }

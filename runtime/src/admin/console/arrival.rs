@@ -15,19 +15,32 @@ use crate::admin::problem::Problem;
 use crate::admin::state::State;
 
 impl Visit {
-    /// A look by this caller, if one is known.
-    pub fn of(state: &State, method: &Method, uri: &Uri, headers: &HeaderMap, caller: Option<&Caller>) -> Self {
+    /// A look by somebody who is not known yet.
+    pub fn of(state: &State, method: &Method, uri: &Uri, headers: &HeaderMap) -> Self {
         let chosen = Cookie::Language.of(headers, &state.site);
         let accepted = headers.get(ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let language = Language::choose(chosen, accepted);
+        let (place, notice) = read(method, uri);
+        let has_endpoints = state.parts().is_some_and(|parts| parts.terms.is_some());
+        Self {
+            language,
+            w: language.words(),
+            reader: None,
+            place,
+            now: OffsetDateTime::now_utc(),
+            has_endpoints,
+            notice,
+        }
+    }
+
+    /// The same look, by this caller if one is known.
+    pub fn by(self, caller: Option<&Caller>) -> Self {
         let reader = caller.map(|caller| Reader {
             who: caller.who.clone(),
             role: caller.role,
             has_session: matches!(caller.by, By::Session(_)),
         });
-        let (place, notice) = read(method, uri);
-        let has_endpoints = state.parts().is_some_and(|parts| parts.terms.is_some());
-        Self { language, w: language.words(), reader, place, now: OffsetDateTime::now_utc(), has_endpoints, notice }
+        Self { reader, ..self }
     }
 }
 
@@ -37,7 +50,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Visit {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let unconnected = || Problem::internal("a page is not connected", "report it as a fault of avouch");
         let state = parts.extensions.get::<State>().ok_or_else(unconnected)?;
-        Ok(Self::of(state, &parts.method, &parts.uri, &parts.headers, parts.extensions.get::<Caller>()))
+        Ok(Self::of(state, &parts.method, &parts.uri, &parts.headers).by(parts.extensions.get::<Caller>()))
     }
 }
 

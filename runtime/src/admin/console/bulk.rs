@@ -5,9 +5,11 @@ use axum::response::{Html, IntoResponse as _, Response};
 use serde::Deserialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use uuid::Uuid;
 
 use super::acts::{self, reason, required, told};
 use super::dead::{Act, Group, dry_run};
+use super::deeds::Exact;
 use super::notice::Deed;
 use super::replay::{Range, ask};
 use super::signs::segment;
@@ -28,9 +30,9 @@ const EXAMPLES: u8 = 5;
 /// A group, and that it is confirmed.
 #[derive(Debug, Deserialize)]
 pub struct Confirmed {
-    consumer: String,
-    topic: String,
-    failure: Option<String>,
+    consumer: Exact,
+    topic: Exact,
+    failure: Option<Exact>,
     confirm: usize,
     counted: Counted,
     why: Option<String>,
@@ -43,6 +45,7 @@ pub struct Wished {
     topic: String,
     since: String,
     until: String,
+    after: Option<Uuid>,
     forget: Option<String>,
 }
 
@@ -52,6 +55,7 @@ pub struct Repeated {
     topic: String,
     since: String,
     until: String,
+    after: Option<Uuid>,
     forget: Option<String>,
     confirm: usize,
     counted: Counted,
@@ -113,7 +117,8 @@ pub async fn discard(
 impl Confirmed {
     /// Those that were counted, and no others.
     fn which(&self) -> Which {
-        let group = Group { consumer: self.consumer.clone(), topic: self.topic.clone(), failure: self.failure.clone() };
+        let failure = self.failure.as_ref().map(|failure| failure.0.clone());
+        let group = Group { consumer: self.consumer.0.clone(), topic: self.topic.0.clone(), failure };
         Which { confirm: Some(self.confirm), counted: Some(self.counted), ..which(&group) }
     }
 }
@@ -138,23 +143,13 @@ pub async fn ask_replay(
     let since = moment(&wished.since, visit.now)?;
     let until = moment(&wished.until, visit.now)?.or(Some(visit.now));
     let topic = Some(wished.topic.trim().to_owned()).filter(|topic| !topic.is_empty());
-    let again = Again { topic: topic.clone(), since, until, dry_run: true, ..Again::default() };
+    let again = Again { topic: topic.clone(), since, until, after: wished.after, dry_run: true, ..Again::default() };
+    let first = again.sent(EXAMPLES.into());
     let count = replay_messages(operator.clone(), state.clone(), Path(consumer.clone()), Body(again)).await?.0;
-    // The newest may not be sent yet.
-    let search =
-        Search { topic: topic.clone(), since, until, limit: Some(20 * i64::from(EXAMPLES)), ..Search::default() };
-    let sent = find(&state, &operator.0, &search)
-        .await?
-        .messages
-        .into_iter()
-        .filter(|m| ["sent", "consumed"].contains(&m.state.as_str()));
-    let examples: Vec<_> = sent.take(EXAMPLES.into()).collect();
-    let range = Range {
-        topic: topic.unwrap_or_default(),
-        since: since.map(written).unwrap_or_default(),
-        until: until.map(written).unwrap_or_default(),
-        forgets: wished.forget.is_some(),
-    };
+    let (ids, _) = state.store.sent(&first, state.store.now().await?).await?;
+    let examples = state.seen_by(&operator.0).messages(&ids).await?;
+    let range =
+        Range { topic: topic.unwrap_or_default(), since, until, after: wished.after, forgets: wished.forget.is_some() };
     Ok(Html(ask(&visit, &consumer, &range, &count, &examples).into_string()).into_response())
 }
 
@@ -165,18 +160,24 @@ pub async fn replay(
     Path(consumer): Path<String>,
     Form(form): Form<Repeated>,
 ) -> Result<Response, Problem> {
+    let (since, until) = (moment(&form.since, visit.now)?, moment(&form.until, visit.now)?);
+    let mut range = Range { topic: form.topic, since, until, after: form.after, forgets: form.forget.is_some() };
     let again = Again {
-        topic: Some(form.topic).filter(|topic| !topic.is_empty()),
-        since: moment(&form.since, visit.now)?,
-        until: moment(&form.until, visit.now)?,
-        forget: form.forget.is_some(),
+        topic: Some(range.topic.clone()).filter(|topic| !topic.is_empty()),
+        since,
+        until,
+        after: form.after,
+        forget: range.forgets,
         confirm: Some(form.confirm),
         counted: Some(form.counted),
         reason: reason(form.why),
         ..Again::default()
     };
-    let place = format!("/consumers/{}", segment(&consumer));
+    let page = format!("/consumers/{}", segment(&consumer));
     let outcome = replay_messages(operator, state, Path(consumer), Body(again)).await?.0;
+    // The others are counted then.
+    range.after = outcome.next.or(range.after);
+    let place = if outcome.has_more { range.address(&page) } else { page };
     Ok(told(&place, acts::notice(Deed::Replay, &outcome, form.confirm)))
 }
 

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::deeds::{Deed, Weight, Why, all, folded, hidden};
+use super::deeds::{Deed, Weight, Why, all, exact, folded, hidden};
 use super::figures::{count, span, time};
 use super::frame::{Here, page};
 use super::holds::resume;
@@ -131,7 +131,7 @@ fn record_deeds(visit: &Visit, r: &InboxRecord) -> Markup {
         effect: html! { (effect) },
         weight,
         why: Why::Required,
-        fields: html! { (hidden("key", &r.key)) (hidden("outcome", outcome)) },
+        fields: html! { (exact("key", &r.key)) (hidden("outcome", outcome)) },
     };
     all(
         visit,

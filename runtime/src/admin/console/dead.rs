@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 use serde::Deserialize;
 
-use super::deeds::{Deed, Weight, Why, hidden, open};
+use super::deeds::{Deed, Weight, Why, exact, hidden, open};
 use super::figures::{number, time};
 use super::frame::{Here, page};
 use super::messages::message_table;
@@ -153,7 +153,7 @@ pub fn dry_run(visit: &Visit, act: Act, group: &Group, count: &Outcome, examples
                     weight,
                     why,
                     fields: html! {
-                        @for (name, value) in group.fields() { (hidden(name, value)) }
+                        @for (name, value) in group.fields() { (exact(name, value)) }
                         (hidden("confirm", &messages.to_string()))
                         @if let Some(counted) = count.counted { (hidden("counted", &counted.to_string())) }
                     },

@@ -1,8 +1,10 @@
 //! What an endpoint is told, was told and was not: lists, one delivery with its tries, and what will be told again, before it is.
 
 use maud::{Markup, html};
+use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::bulk::written;
 use super::deeds::{Deed, Weight, Why, all, folded, hidden, open};
 use super::endpoints::{link, place};
 use super::figures::{bytes, number, time};
@@ -246,8 +248,14 @@ pub fn of_message(visit: &Visit, deliveries: &[Delivery], attempts: &[Attempt]) 
     }
 }
 
-/// What would be told again: how many, some of them, and the button. `since` is as it is sent back, to the nanosecond.
-pub fn ask(visit: &Visit, endpoint: &str, since: &str, count: &NotifiedAgain, examples: &[Delivery]) -> Markup {
+/// What would be told again: how many, some of them, and the button.
+pub fn ask(
+    visit: &Visit,
+    endpoint: &str,
+    since: OffsetDateTime,
+    count: &NotifiedAgain,
+    examples: &[Delivery],
+) -> Markup {
     let (w, e) = (visit.w, visit.w.endpoint);
     let (back, name) = (place(endpoint), e.again_so_many.replace("{0}", &number(count.count)));
     page(
@@ -256,7 +264,7 @@ pub fn ask(visit: &Visit, endpoint: &str, since: &str, count: &NotifiedAgain, ex
         e.again_title,
         &html! {
             (heading(&html! { (e.again_title) " · " (code(endpoint)) }, &html! {}))
-            dl.facts { dt { (w.since) } dd { (shown(since)) } }
+            dl.facts { dt { (w.since) } dd { (time(visit, since)) } }
             @if count.count == 0 {
                 (empty(e.again_none, &html! { a href=(back) { (w.back) } }))
             } @else {
@@ -268,7 +276,7 @@ pub fn ask(visit: &Visit, endpoint: &str, since: &str, count: &NotifiedAgain, ex
                     effect: told(e.again_effect, &[html! { b { (number(count.count)) } }]),
                     weight: Weight::Light,
                     why: Why::Optional,
-                    fields: html! { (hidden("since", since)) (hidden("confirm", &count.count.to_string())) },
+                    fields: html! { (hidden("since", &written(since))) (hidden("confirm", &count.count.to_string())) },
                 }))
                 p { a href=(back) { (w.back) } }
                 h2 { (w.examples) }

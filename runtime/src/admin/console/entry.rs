@@ -3,6 +3,7 @@
 use maud::{Markup, html};
 
 use super::frame::{Here, bare, page};
+use super::lang::Language;
 use super::shown::shown;
 use super::signs::address;
 use super::visit::{Visit, told};
@@ -56,34 +57,19 @@ pub fn arrived(visit: &Visit, next: &str) -> Markup {
     )
 }
 
-/// Why something was not done, in the look of the others.
+/// Why something was not done, in the look of the others: of what kind it is in the reader's words, what it is exactly in those of the API.
 pub fn problem(visit: &Visit, problem: &Problem) -> Markup {
     let w = visit.w;
-    let title = title(visit, problem.status);
+    let (title, advice) = w.problem.of(problem);
     let body = html! {
         div.fault {
             p.status { (problem.status) }
             h1 { (title) }
-            p { (shown(&problem.detail)) }
-            p { b { (w.remedy) ": " } (shown(&problem.remedy)) }
+            p { (advice) }
+            p lang=(Language::English.tag()) { (shown(&problem.detail)) }
+            p { b { (w.remedy) ": " } span lang=(Language::English.tag()) { (shown(&problem.remedy)) } }
             p { a.button href="/" { (w.overview) } }
         }
     };
     if visit.reader.is_some() { page(visit, Here::Elsewhere, title, &body) } else { bare(visit, title, &body) }
-}
-
-fn title(visit: &Visit, status: u16) -> &'static str {
-    let w = visit.w;
-    match status {
-        401 => w.fault_401,
-        403 => w.fault_403,
-        404 => w.fault_404,
-        405 => w.fault_405,
-        409 => w.fault_409,
-        413 => w.fault_413,
-        429 => w.fault_429,
-        400 | 415 | 422 => w.fault_422,
-        503 => w.fault_503,
-        _ => w.fault_500,
-    }
 }

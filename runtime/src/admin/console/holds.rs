@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::deeds::{Deed, Weight, Why, folded, hidden};
+use super::deeds::{Deed, Weight, Why, exact, folded, hidden};
 use super::figures::time;
 use super::frame::{Here, page};
 use super::shown::shown;
@@ -50,7 +50,7 @@ pub fn resume<'a>(visit: &'a Visit, kind: &str, name: &str) -> Deed<'a> {
         effect: html! { (visit.w.resume_effect) },
         weight: Weight::Light,
         why: Why::Optional,
-        fields: html! { (hidden("kind", kind)) (hidden("name", name)) (hidden("next", &visit.place)) },
+        fields: html! { (hidden("kind", kind)) (exact("name", name)) (hidden("next", &visit.place)) },
     }
 }
 

@@ -107,7 +107,7 @@ pub async fn messages(
         (Err(field), _) | (_, Err(field)) => Outcome::Unreadable(field),
         (Ok(None), Ok(search)) => match state.seen_by(&caller).search(&search).await? {
             Ok(found) => Outcome::Found(found),
-            Err(refused) => Outcome::Refused(refused.to_string()),
+            Err(refused) => Outcome::Refused(refused),
         },
     };
     let consumers = state.store.consumer_names(CONSUMERS).await?;

@@ -8,7 +8,7 @@ use super::shown::{code, shown};
 use super::signs::{chip, empty, heading, message_link, or_dash, state, table};
 use super::visit::{Visit, told};
 use super::wanted::{Unreadable, Wanted};
-use crate::store::search::Found;
+use crate::store::search::{Found, Refused};
 use crate::store::views::Message;
 
 /// What came of looking.
@@ -18,8 +18,8 @@ pub enum Outcome {
     Found(Found),
     /// A field cannot be read.
     Unreadable(Unreadable),
-    /// It cannot be searched for; the sentence says what can.
-    Refused(String),
+    /// It cannot be searched for.
+    Refused(Refused),
 }
 
 /// In the order of a message's life.
@@ -37,7 +37,7 @@ pub fn messages(visit: &Visit, wanted: &Wanted, consumers: &[String], outcome: &
             (form(visit, wanted, consumers, outcome))
             @match outcome {
                 Outcome::Unreadable(field) => p.notice.bad role="alert" { (complaint(visit, *field)) },
-                Outcome::Refused(why) => p.notice.bad role="alert" { (shown(why)) },
+                Outcome::Refused(why) => p.notice.bad role="alert" { (refused(visit, why)) },
                 Outcome::Found(found) => (answer(visit, wanted, found)),
             }
         },
@@ -48,6 +48,15 @@ fn complaint(visit: &Visit, field: Unreadable) -> &'static str {
     match field {
         Unreadable::Id => visit.w.no_id,
         Unreadable::Since | Unreadable::Until => visit.w.no_time,
+    }
+}
+
+fn refused(visit: &Visit, why: &Refused) -> &'static str {
+    match why {
+        Refused::State(_) => visit.w.no_state,
+        Refused::Failure => visit.w.no_failure,
+        Refused::Limit => visit.w.no_limit,
+        Refused::Cursor => visit.w.no_cursor,
     }
 }
 

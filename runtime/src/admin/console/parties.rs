@@ -11,7 +11,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::acts::{Act, Only, reason, required, told, unless_lost};
-use super::bulk::{moment, written};
+use super::bulk::moment;
 use super::deliveries::{ask, delivery_place};
 use super::endpoints::{place, verifies};
 use super::notice::{Deed, Notice};
@@ -215,7 +215,7 @@ pub async fn ask_resend(
     let count = resend_deliveries(operator, state.clone(), Path(name.clone()), Body(again)).await?.0;
     let mut examples = state.store.deliveries_shown(&name, Look::GivenUp, None, EXAMPLES).await?;
     examples.retain(|d| d.ended_at.is_some_and(|at| at >= since));
-    Ok(Html(ask(&visit, &name, &written(since), &count, &examples).into_string()).into_response())
+    Ok(Html(ask(&visit, &name, since, &count, &examples).into_string()).into_response())
 }
 
 pub async fn resend(

@@ -18,9 +18,11 @@ macro_rules! words {
 }
 
 mod endpoint;
+mod problem;
 
 words! {
     @endpoint;
+    @problem;
     // Places, and getting about.
     overview: "Overview", "总览";
     messages: "Messages", "消息";
@@ -65,6 +67,7 @@ words! {
     age: "Age", "时长";
     answers: "answers", "应答中";
     attempts: "Attempts", "尝试次数";
+    behind: "Behind", "位于其后";
     begun: "Begun", "开始于";
     before_that: "From", "原状态";
     changed: "Changed", "变更于";
@@ -243,6 +246,10 @@ words! {
     no_messages_do: "A message comes into being with {0}.", "用 {0} 写入消息。";
     no_id: "This is no message id: it has 32 hexadecimal digits.", "这不是消息 ID：应为 32 位十六进制数。";
     no_time: "This is no time: write 2026-01-31 12:00 (UTC), or 2h for two hours ago.", "这不是时间：请写 2026-01-31 12:00（UTC），或用 2h 表示两小时前。";
+    no_state: "There is no such state.", "没有这样的状态。";
+    no_failure: "Only dead messages have a failure: leave the state out, or choose dead.", "只有死亡的消息才有失败原因：请不选状态，或选择死亡。";
+    no_limit: "A page cannot have so many.", "一页不能有这么多。";
+    no_cursor: "This place belongs to another search: search again.", "此位置属于另一次搜索：请重新搜索。";
     no_events: "Nothing is known.", "没有记录。";
     payload_hidden: "This payload is hidden from your role.", "此负载对您的角色隐藏。";
     header_hidden: "hidden from your role", "对您的角色隐藏";
@@ -289,7 +296,7 @@ words! {
     replay_many_effect: "So many go once more to this consumer alone, the oldest first: {0}.", "{0} 条消息将再次只发给此消费者，从最早的开始。";
     group_more: "There are more than one step takes: do these, then the others.", "数量超过一次可处理的上限：先处理这些，再处理其余。";
     replay_so_many: "Replay {0}", "重放 {0} 条";
-    replay_more: "There are more than that: replay these, then go on with a later time.", "数量超过此数：请先重放这些，再从更晚的时间继续。";
+    replay_more: "There are more than that: replay these, the oldest; then the later ones are counted.", "数量超过此数：请先重放这些最早的，随后会统计较晚的部分。";
     count_first: "Count them first", "先统计数量";
     replay_none: "Nothing was sent in this time", "该时段内没有已发出的消息";
     forget: "Forget that it did this: the inbox tells it to run again", "忘记处理记录：收件箱会让它重新执行";
@@ -342,17 +349,6 @@ words! {
     done_remove_plugin: "nobody answers to it any more.", "不再有应答。";
     rest_remove_plugin: "it was never deployed.", "从未部署过。";
     rest_none: "not done.", "未执行。";
-    // Faults.
-    fault_401: "Log in first", "请先登录";
-    fault_403: "This is not yours to do", "没有权限";
-    fault_404: "There is no such thing", "不存在";
-    fault_405: "Not in this way", "方法不允许";
-    fault_409: "It changed meanwhile", "已发生变化";
-    fault_413: "This is too large", "内容过大";
-    fault_422: "This cannot be read", "无法读取";
-    fault_429: "Too many tries", "尝试过于频繁";
-    fault_500: "Something is broken here", "内部错误";
-    fault_503: "Not now", "暂不可用";
 }
 
 #[cfg(test)]
@@ -366,7 +362,7 @@ mod tests {
             found.sort_unstable();
             (found, text.matches('{').count())
         };
-        for (name, english, chinese) in ALL.iter().chain(endpoint::ALL) {
+        for (name, english, chinese) in ALL.iter().chain(endpoint::ALL).chain(problem::ALL) {
             assert!(!english.trim().is_empty() && !chinese.trim().is_empty(), "{name} is empty");
             assert_eq!(places(english), places(chinese), "{name}");
             let is_same_word = ["api"].contains(name);

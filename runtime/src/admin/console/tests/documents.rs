@@ -24,12 +24,12 @@ use crate::admin::Problem;
 use crate::admin::bulk::Outcome;
 use crate::admin::deliveries::NotifiedAgain;
 use crate::admin::sight::Content;
-use crate::store::search::Found;
+use crate::store::search::{Found, Refused};
 use crate::store::views::{Attempt, Delivery, Endpoint, Message, Sample, Status, Transaction};
 
 /// Breaks out of elements and attributes, and turns what follows around.
 pub const HOSTILE: &str =
-    "\"'><img src=x onerror=alert(1)><script>alert(1)</script>javascript:alert(1)\u{202e}\u{2066}\u{1b}[2J";
+    "\"'><img src=x onerror=alert(1)><script>alert(1)</script>javascript:alert(1)\u{0}\r\n\u{202e}\u{2066}\u{1b}[2J";
 const ID: &str = "01931b1c-0000-7000-8000-000000000001";
 const AT: &str = "2026-11-21T17:00:00.123456+00:00";
 
@@ -213,7 +213,13 @@ fn of_messages(visit: &Visit, t: &'static str) -> Vec<(&'static str, maud::Marku
                                        {"consumer": "-", "topic": t, "failure": "", "messages": 7, "since": AT, "example": ID}]),
     );
     let group = Group::of(&groups[0]);
-    let count = |matched| Outcome { matched, done: 0, has_more: true, counted: "1795294800123456".parse().ok() };
+    let count = |matched| Outcome {
+        matched,
+        done: 0,
+        has_more: true,
+        counted: "1795294800123456".parse().ok(),
+        next: ID.parse().ok(),
+    };
     let dead_one = a_message(t, "dead");
     let told = ["waiting", "delivered", "given_up"].map(|state| a_delivery(t, state));
     let tries = attempts(t);
@@ -223,7 +229,7 @@ fn of_messages(visit: &Visit, t: &'static str) -> Vec<(&'static str, maud::Marku
         ("messages, none", messages::messages(visit, &Wanted::default(), &[], &none(None))),
         ("messages, none that match", messages::messages(visit, &wanted, &[], &none(None))),
         ("messages, none so far", messages::messages(visit, &wanted, &[], &none(Some("1")))),
-        ("messages, refused", messages::messages(visit, &wanted, &[], &Answer::Refused(t.into()))),
+        ("messages, refused", messages::messages(visit, &wanted, &[], &Answer::Refused(Refused::State(t.into())))),
         ("messages, unreadable", messages::messages(visit, &wanted, &[], &Answer::Unreadable(Unreadable::Id))),
         ("message, dead", message::message(visit, &dead_one, &events(t), (&told, &tries), &payload(t, true))),
         ("message, sent", message::message(visit, &a_message(t, "sent"), &[], nobody, &payload(t, false))),
@@ -239,7 +245,13 @@ fn of_messages(visit: &Visit, t: &'static str) -> Vec<(&'static str, maud::Marku
             replay::ask(
                 visit,
                 t,
-                &Range { topic: t.into(), since: t.into(), until: t.into(), forgets: true },
+                &Range {
+                    topic: t.into(),
+                    since: Some(visit.now),
+                    until: Some(visit.now),
+                    after: ID.parse().ok(),
+                    forgets: true,
+                },
                 &count(3),
                 &[dead_one],
             ),
@@ -262,8 +274,8 @@ fn of_endpoints(visit: &Visit, t: &'static str) -> Vec<(&'static str, maud::Mark
         ("what an endpoint verifies with", endpoints::verifies(visit, t, t)),
         ("delivery", deliveries::delivery(visit, &told[2], &attempts(t))),
         ("delivery, not tried", deliveries::delivery(visit, &told[0], &[])),
-        ("tell again", deliveries::ask(visit, t, t, &count(2), &told[2..3])),
-        ("tell nothing again", deliveries::ask(visit, t, t, &count(0), &[])),
+        ("tell again", deliveries::ask(visit, t, visit.now, &count(2), &told[2..3])),
+        ("tell nothing again", deliveries::ask(visit, t, visit.now, &count(0), &[])),
     ]
 }
 
