@@ -89,6 +89,11 @@ impl Schemathesis {
         self.with(&["--exclude-path", path])
     }
 
+    /// Without this operation of the document, by its id.
+    pub fn without_operation(self, id: &str) -> Schemathesis {
+        self.with(&["--exclude-operation-id", id])
+    }
+
     /// Without one of its checks, such as `unsupported_method`.
     pub fn without_check(self, check: &str) -> Schemathesis {
         self.with(&["--exclude-checks", check])
