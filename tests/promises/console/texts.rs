@@ -115,7 +115,7 @@ async fn what_has_several_lines_is_dealt_with_as_it_was_shown() {
     desk.served
         .sql(
             "update avouch.outbox set reason = E'no customer\\n  at 100%25 + x\\r\\n\\tof <shop>' where topic = 'held'; \
-             update avouch.inbox set key = E'two\\nlines' where key = 'work'; \
+             insert into avouch.inbox (consumer, key, state) select id, E'two\\nlines', 'parked' from avouch.consumer; \
              select avouch.pause('key', E'first\\nsecond')",
         )
         .await;
@@ -137,7 +137,7 @@ async fn what_has_several_lines_is_dealt_with_as_it_was_shown() {
     let token = desk.served.token("root", "admin").await;
     let form = desk.served.form("/consumers/billing/records", "key=two%250Alines&outcome=done&why=looked+at");
     assert_eq!(send(form.bearer_auth(&token)).await.status(), 303);
-    assert_eq!(count("select count(*) from avouch.inbox where key = E'two\nlines' and state = 'done'").await, 1);
+    assert_eq!(count("select count(*) from avouch.inbox where key = E'two\\nlines' and state = 'done'").await, 1);
     page.goto(&desk.at("/holds")).await;
     page.click("tbody tr:has(form input[value^=first]) details.deed summary").await;
     page.click("tbody details[open] button").await;
