@@ -11,6 +11,7 @@ mod large;
 mod limits;
 mod pages;
 mod parties;
+mod plugins;
 mod refused;
 mod sessions;
 mod tokens;

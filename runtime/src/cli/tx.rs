@@ -113,14 +113,18 @@ async fn list(operator: &Operator, which: List) -> anyhow::Result<ExitCode> {
     } else {
         vec![names(&which.state)]
     };
-    let mut transactions = Vec::new();
+    let (mut transactions, mut goes_on) = (Vec::new(), false);
     for states in asked {
         let left = which.limit.saturating_add(1) - i64::try_from(transactions.len()).unwrap_or(which.limit);
-        transactions.extend(operator.store.transactions(&states, which.checker.as_deref(), None, left).await?);
+        let (some, next) = operator.store.transactions(&states, which.checker.as_deref(), None, left).await?;
+        transactions.extend(some);
+        goes_on |= next.is_some();
     }
-    let (transactions, has_more) = cut(transactions, which.limit);
-    let listed = Listed { transactions, has_more };
-    operator.tell(&listed, || table(&listed.transactions) + more(has_more))?;
+    let (transactions, is_cut) = cut(transactions, which.limit);
+    let listed = Listed { transactions, has_more: is_cut || goes_on };
+    // One look goes only so far.
+    let below = if goes_on && !is_cut { "older ones were not looked at\n" } else { more(is_cut) };
+    operator.tell(&listed, || table(&listed.transactions) + below)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -139,7 +143,7 @@ fn table(transactions: &[Transaction]) -> String {
             said.into(),
         ]);
     }
-    if transactions.is_empty() { "no transaction is like that".to_owned() } else { table.take() }
+    if transactions.is_empty() { "no transaction is like that\n".to_owned() } else { table.take() }
 }
 
 async fn show(operator: &Operator, id: Uuid) -> anyhow::Result<ExitCode> {
@@ -195,7 +199,7 @@ async fn decide(operator: &Operator, which: Which, act: Act) -> anyhow::Result<E
 async fn in_doubt(operator: &Operator, checker: &str) -> anyhow::Result<Vec<Uuid>> {
     let (mut ids, mut before) = (Vec::new(), None);
     loop {
-        let some = operator.store.transactions(&["in_doubt".into()], Some(checker), before, ANSWER_ROWS).await?;
+        let (some, _) = operator.store.transactions(&["in_doubt".into()], Some(checker), before, ANSWER_ROWS).await?;
         ids.extend(some.iter().map(|tx| tx.id));
         match some.last() {
             Some(last) => before = Some(last.id),

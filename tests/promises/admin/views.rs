@@ -9,12 +9,12 @@ use uuid::Uuid;
 use super::{Served, json_of, problem, send};
 
 /// A request with a body of JSON.
-fn post(served: &Served, token: &str, path: &str, body: &Value) -> RequestBuilder {
+pub(super) fn post(served: &Served, token: &str, path: &str, body: &Value) -> RequestBuilder {
     let request = served.ask(Method::POST, path).bearer_auth(token);
     request.header("content-type", "application/json").body(body.to_string())
 }
 
-async fn done(request: RequestBuilder) -> Value {
+pub(super) async fn done(request: RequestBuilder) -> Value {
     let response = send(request).await;
     let status = response.status();
     assert!(status.is_success(), "{status}: {:?}", response.text().await);
@@ -279,44 +279,6 @@ async fn plugin_is_uploaded_rolled_back_and_removed() {
     problem(post(&served, &admin, "/v1/plugins/nobody/remove", &json!({})), 404).await;
 }
 
-#[tokio::test]
-async fn each_rollback_goes_back_by_one_and_what_may_mean_several_is_refused() {
-    let served = Served::new().await;
-    let admin = served.token("root", "admin").await;
-    let deploy = async |digest: &str, grants: &str| {
-        let digest = format!("{digest}{}", "0".repeat(64 - digest.len()));
-        let sql = format!(
-            "insert into avouch.plugin (name, digest, version, file) values ('check', '{digest}', 'v-' || left('{digest}', 2), '') \
-             on conflict do nothing; \
-             insert into avouch.deployment (name, digest, grants, actor) values ('check', '{digest}', '{{\"bindings\": [{grants}]}}', 'ann')"
-        );
-        served.sql(&sql).await;
-    };
-    for (digest, grants) in [("a1", "\"sql:a\""), ("a2", ""), ("a2", "\"sql:b\""), ("b3", "")] {
-        deploy(digest, grants).await;
-    }
-    let back = |body: Value| post(&served, &admin, "/v1/plugins/check/rollback", &body);
-    let now =
-        |told: &Value| (told[0]["digest"].as_str().map(|d| d[..2].to_owned()), told[0]["grants"]["bindings"].clone());
-    let is = |digest: &str, grants: Value| (Some(digest.to_owned()), grants);
-    assert_eq!(now(&done(back(json!({}))).await), is("a2", json!(["sql:b"])));
-    assert_eq!(now(&done(back(json!({}))).await), is("a1", json!(["sql:a"])), "not forth again");
-    problem(back(json!({})), 404).await;
-    for unclear in
-        [json!({ "to": "" }), json!({ "to": " " }), json!({ "to": "a" }), json!({ "to": "b3", "deployment": 1 })]
-    {
-        problem(back(unclear), 422).await;
-    }
-    problem(back(json!({ "to": "c" })), 404).await;
-    problem(back(json!({ "deployment": 0 })), 404).await;
-    assert_eq!(now(&done(back(json!({ "to": "b" }))).await), is("b3", json!([])));
-    assert_eq!(now(&done(back(json!({ "to": "v-a2" }))).await), is("a2", json!(["sql:b"])), "as it was deployed last");
-    let all = served.json("/v1/plugins?name=check", &admin).await;
-    let older = all.as_array().and_then(|all| all.iter().rev().nth(1)).expect("it is the second").clone();
-    let there = done(back(json!({ "deployment": older["id"] }))).await;
-    assert_eq!(now(&there), is("a2", json!([])), "with what it was granted then");
-}
-
 /// The document of the next event.
 async fn next(stream: &mut Response, read: &mut String) -> Option<Value> {
     loop {
@@ -382,4 +344,35 @@ async fn those_who_watch_have_seats_and_leave_them() {
     assert!(streams.len() > 64, "{} are too few", streams.len());
     drop(streams);
     until("a seat to be free", secs(60), async || (send(watch()).await.status() == 200).then_some(())).await;
+}
+
+#[tokio::test]
+async fn old_doubts_and_rare_transactions_are_found_behind_twenty_thousand_others() {
+    let served = Served::new().await;
+    served
+        .sql(
+            "insert into avouch.tx (id, checker, state, check_at) values (avouch.uuid_v7(), 'rare', 'in_doubt', now()); \
+             insert into avouch.tx (id, checker, state, check_at) values (avouch.uuid_v7(), 'rare', 'committed', now()); \
+             insert into avouch.tx (id, checker, state, check_at) select avouch.uuid_v7(), 'busy', 'committed', now() from generate_series(1, 20500)",
+        )
+        .await;
+    let token = served.token("looker", "view").await;
+    let page = async |query: &str| {
+        json_of(send(served.ask(Method::GET, &format!("/v1/transactions?{query}")).bearer_auth(&token)).await).await
+    };
+    let undecided = page("").await;
+    assert_eq!(undecided["transactions"].as_array().map(Vec::len), Some(1), "{undecided}");
+    assert_eq!((&undecided["transactions"][0]["checker"], &undecided["cursor"]), (&json!("rare"), &Value::Null));
+    // With others, in the order of their ids, and none is left out.
+    let mut found = Vec::new();
+    let mut cursor = String::new();
+    for _ in 0..5 {
+        let part = page(&format!("checker=rare&state=in_doubt,committed{cursor}")).await;
+        found.extend(part["transactions"].as_array().expect("a list").iter().map(|t| t["state"].clone()));
+        match part["cursor"].as_str() {
+            Some(at) => cursor = format!("&cursor={at}"),
+            None => break,
+        }
+    }
+    assert_eq!(found, ["committed", "in_doubt"]);
 }
