@@ -165,7 +165,7 @@ async fn ask(billing: &Nats) {
 async fn check_out(checkout: &Nats, rows: &Client) {
     let id = Uuid::now_v7();
     let prepare = json!({
-        "id": id, "checker": "order-check", "ref": "43", "messages": [{ "topic": "orders.paid", "payload": {} }]
+        "id": id, "checker": "order-check", "check_after_ms": 60_000, "ref": "43", "messages": [{ "topic": "orders.paid", "payload": {} }]
     });
     assert_eq!(request(checkout, "avouch.v1.tx.prepare", prepare).await["state"], "prepared");
     assert_eq!(request(checkout, "avouch.v1.tx.commit", json!({ "id": id })).await["state"], "committed");
@@ -178,7 +178,9 @@ async fn check_out(checkout: &Nats, rows: &Client) {
 
 async fn request(nats: &Nats, subject: &'static str, body: Value) -> Value {
     let answer = nats.request(subject, body.to_string().into()).await;
-    serde_json::from_slice(&answer.expect("it is answered").payload).expect("an answer is JSON")
+    let told: Value = serde_json::from_slice(&answer.expect("it is answered").payload).expect("an answer is JSON");
+    assert!(told.get("error").is_none(), "{subject}: {told}");
+    told
 }
 
 /// What consumers, producers over NATS, programs that read dead letters and outside parties make use of.
