@@ -5,7 +5,6 @@ use crate::broker::streams::Config as StreamConfig;
 use crate::config::Config;
 use crate::consumers::{matches, overlap};
 use crate::inbox::{ConsumerConfig, Receipt};
-use crate::upkeep;
 
 const HERE: Area = Area::Configuration;
 
@@ -68,13 +67,13 @@ fn whole(config: &Config) -> Vec<Finding> {
         let meaning = "upkeep.keep_hours = 0: the outbox grows for ever";
         findings.push(HERE.note("keep_hours", "upkeep", meaning, "set it to the days that you look back, times 24"));
     }
-    findings.extend(history(&config.upkeep));
+    findings.extend(history(config));
     findings
 }
 
 /// Messages whose timelines are gone before they are.
-fn history(upkeep: &upkeep::Config) -> Option<Finding> {
-    let (keep, history) = (upkeep.keep_hours, upkeep.history_hours);
+fn history(config: &Config) -> Option<Finding> {
+    let (keep, history) = (config.upkeep.keep_hours, config.upkeep.history_hours);
     let kept = if keep == 0 { "for good".to_owned() } else { format!("for {keep} h") };
     let meaning = format!(
         "upkeep.history_hours = {history} is shorter than messages are kept ({kept}): their timelines forget what happened to them"
