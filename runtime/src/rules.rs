@@ -12,6 +12,7 @@ mod notification;
 mod plugin;
 mod powers;
 pub mod sql;
+pub mod usage;
 mod v1;
 
 use std::collections::{BTreeMap, HashMap};
@@ -122,6 +123,7 @@ pub struct Rules {
     powers: powers::Sources,
     plugins: RwLock<HashMap<String, Arc<Plugin>>>,
     calls: Semaphore,
+    usage: usage::Usage,
 }
 
 impl Rules {
@@ -137,6 +139,7 @@ impl Rules {
             powers: powers::Sources::new(bindings, server)?,
             plugins: RwLock::default(),
             calls: Semaphore::new(config.calls_max),
+            usage: usage::Usage::default(),
             config: Arc::new(config.clone()),
         })
     }
@@ -167,6 +170,11 @@ impl Rules {
     /// The version that answers to this name.
     pub fn plugin(&self, name: &str) -> Option<Arc<Plugin>> {
         self.plugins.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    /// What was called since somebody wrote it down.
+    pub fn usage(&self) -> &usage::Usage {
+        &self.usage
     }
 
     /// Asks the plugin that the transaction names.
@@ -229,6 +237,7 @@ impl Rules {
         let (verdict, log) = plugin.run(call, &self.config, began).await;
         let took = began.elapsed();
         plugin.count(&verdict, took);
+        self.usage.count(plugin.name(), plugin.digest(), &verdict, took);
         Answer { verdict, digest: Some(plugin.digest()), log, took }
     }
 }

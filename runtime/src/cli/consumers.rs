@@ -110,7 +110,7 @@ fn table(consumers: &[Consumer]) -> String {
             c.stream.as_deref().into(),
             c.topics.join(" ").into(),
             role(c).into(),
-            counted(c.unfinished).into(),
+            unfinished(c).into(),
             c.oldest_s.map_or_else(|| "-".to_owned(), span).into(),
             counted(c.pending).into(),
             dead,
@@ -128,8 +128,12 @@ fn role(c: &Consumer) -> String {
     if c.is_paused { format!("{role}, paused") } else { role }
 }
 
+fn unfinished(c: &Consumer) -> String {
+    if c.is_least && c.unfinished <= COUNT_MAX { format!("{}+", c.unfinished) } else { counted(c.unfinished) }
+}
+
 fn counted(count: i64) -> String {
-    if count >= COUNT_MAX { format!("{count}+") } else { count.to_string() }
+    if count > COUNT_MAX { format!("{COUNT_MAX}+") } else { count.to_string() }
 }
 
 async fn show(operator: &Operator, name: &str) -> anyhow::Result<ExitCode> {
@@ -143,7 +147,7 @@ async fn show(operator: &Operator, name: &str) -> anyhow::Result<ExitCode> {
             ("stream", c.stream.clone().unwrap_or_default()),
             ("topics", c.topics.join(" ")),
             ("waited for", role(c)),
-            ("unfinished", counted(c.unfinished)),
+            ("unfinished", unfinished(c)),
             ("oldest", c.oldest_s.map_or_else(String::new, span)),
             ("send again", counted(c.pending)),
             ("dead", counted(c.dead)),

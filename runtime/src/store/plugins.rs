@@ -1,6 +1,7 @@
 //! Deployed plugins: which version answers to each name, and its file.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use uuid::Uuid;
 
@@ -34,6 +35,25 @@ pub struct LogLine {
     pub line: String,
 }
 
+/// Calls of one version of a plugin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PluginCalls {
+    /// The plugin.
+    pub name: String,
+    /// Which version.
+    pub digest: Arc<str>,
+    /// How many.
+    pub calls: u64,
+    /// Of these: it said that it cannot tell.
+    pub errors: u64,
+    /// Of these: it trapped, ran into a limit, or gave no answer in time.
+    pub faults: u64,
+    /// How long all of them took.
+    pub took: Duration,
+    /// The longest.
+    pub took_max: Duration,
+}
+
 impl Store {
     /// The current deployment of each name.
     pub async fn deployments(&self) -> Result<Vec<Deployment>, Error> {
@@ -63,6 +83,20 @@ impl Store {
         let texts: Vec<&str> = lines.iter().map(|l| l.line.as_str()).collect();
         let sql = include_str!("log_plugins.sql");
         self.verdicts.execute(sql, &[&plugins, &digests, &transactions, &levels, &texts]).await.map(drop)
+    }
+
+    /// Adds calls of plugins, by version, to those of this hour.
+    pub async fn use_plugins(&self, used: &[PluginCalls]) -> Result<(), Error> {
+        let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+        let us = |took: Duration| i64::try_from(took.as_micros()).unwrap_or(i64::MAX);
+        let of = |figure: &dyn Fn(&PluginCalls) -> i64| used.iter().map(figure).collect::<Vec<i64>>();
+        let names: Vec<&str> = used.iter().map(|u| u.name.as_str()).collect();
+        let digests: Vec<&str> = used.iter().map(|u| &*u.digest).collect();
+        let counts = [of(&|u| number(u.calls)), of(&|u| number(u.errors)), of(&|u| number(u.faults))];
+        let times = [of(&|u| us(u.took)), of(&|u| us(u.took_max))];
+        let sql = include_str!("use_plugins.sql");
+        let [calls, errors, faults] = &counts;
+        self.control.execute(sql, &[&names, &digests, calls, errors, faults, &times[0], &times[1]]).await.map(drop)
     }
 
     /// Deletes all but the newest lines, at most `rows` of them. Returns how many.
