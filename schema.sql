@@ -1517,7 +1517,9 @@ begin
 end $$;
 
 -- What keeps old row versions from being removed in this database, for longer than this: sessions in a transaction, prepared
--- transactions, replication slots that nobody reads. As its owner, because only privileged roles see other sessions' transactions.
+-- transactions, replication slots that nobody reads, and standbys that tell what their queries see (hot_standby_feedback), by a slot or
+-- without. Since when a standby does is not known: a million transactions are long. As its owner, because only privileged roles see
+-- other sessions' transactions.
 create or replace function avouch.pins(older_than interval) returns table (holder text, what text, since timestamptz)
 language sql stable security definer set search_path = pg_catalog, avouch, pg_temp as $$
   select format('session %s', a.pid),
@@ -1528,13 +1530,24 @@ language sql stable security definer set search_path = pg_catalog, avouch, pg_te
   where a.datname = current_database() and a.pid <> pg_backend_pid() and a.backend_type = 'client backend'
     and (a.backend_xmin is not null or a.backend_xid is not null) and a.xact_start < clock_timestamp() - older_than
   union all
+  select format('wal sender %s', a.pid),
+         format('a query on standby %s, user %s, from %s', coalesce(nullif(a.application_name, ''), 'unnamed'), a.usename,
+                coalesce(host(a.client_addr), 'this machine')),
+         a.xact_start
+  from pg_stat_activity a
+  where a.backend_type = 'walsender' and a.backend_xmin is not null and coalesce(a.datname, current_database()) = current_database()
+    and (a.xact_start < clock_timestamp() - older_than or age(a.backend_xmin) > 1000000)
+  union all
   select format('prepared transaction %s', p.gid), format('of %s: commit prepared, or rollback prepared', p.owner), p.prepared
   from pg_prepared_xacts p
   where p.database = current_database() and p.prepared < clock_timestamp() - older_than
   union all
-  select format('replication slot %s', r.slot_name), 'nobody reads it: pg_drop_replication_slot, or start its reader', null
+  select format('replication slot %s', r.slot_name),
+         case when r.active then 'a query on the standby that reads it: hot_standby_feedback'
+              else 'nobody reads it: pg_drop_replication_slot, or start its reader' end,
+         null
   from pg_replication_slots r
-  where not r.active and r.xmin is not null
+  where r.xmin is not null and (not r.active or age(r.xmin) > 1000000)
   order by 3 nulls last
   limit 5
 $$;

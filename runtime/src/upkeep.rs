@@ -179,7 +179,9 @@ impl Upkeep {
             return Ok(());
         }
         for (holder, what, seconds) in self.parts.store.pins(older_than).await? {
-            let why = format!("{holder} ({what}) holds a snapshot for {seconds} s");
+            // Since when a slot or a standby does is not known.
+            let time = if seconds > 0 { format!(" for {seconds} s") } else { String::new() };
+            let why = format!("{holder} ({what}) holds a snapshot{time}");
             let (kind, id) = (Kind::SnapshotHeld, String::new());
             self.parts.alarms.raise(&Event { kind, subject: &holder, id, reference: None, trace_id: None, why: &why });
         }

@@ -1,6 +1,7 @@
 //! `avouch doctor` on real servers: a healthy installation is told so, and each thing that is broken on purpose is named, with its remedy.
 
 mod broken;
+mod outside;
 mod permissions;
 
 use std::collections::BTreeSet;
@@ -27,6 +28,7 @@ const NEIGHBOURS: &[&str] = &["fsync", "connections", "replication_slot", "clock
 /// An installation whose runtime is a role of its own.
 struct Installation {
     ground: Ground,
+    role: String,
     config: String,
     stream: String,
 }
@@ -48,7 +50,7 @@ impl Installation {
         let config = ground.config(&format!("{stream}{more}"));
         let config = config.replace(ground.database.url(), &url_of(&ground.database, &role));
         let stream = ground.names.stream.clone();
-        Installation { ground, config, stream }
+        Installation { ground, role, config, stream }
     }
 
     async fn doctor(&self, args: &[&str]) -> Told {

@@ -243,7 +243,7 @@ mod tests {
             fed: Some(("AVOUCH".into(), "notify".into())),
             events: Some("AVOUCH_EVENTS".into()),
             bucket: Some(("avouch_inbox".into(), Manage::Create)),
-            dead: None,
+            dead: Some(("AVOUCH_DEAD".into(), "dead".into())),
             control: Some("avouch".into()),
             inbox: "_INBOX".into(),
         }

@@ -124,6 +124,9 @@ pub struct StreamConfig {
     pub num_replicas: usize,
     /// Messages.
     pub max_msgs: i64,
+    /// Messages of one subject.
+    #[serde(default)]
+    pub max_msgs_per_subject: i64,
     /// Bytes.
     pub max_bytes: i64,
     /// How long it keeps them; 0: for good.

@@ -2,11 +2,17 @@
 
 mod books;
 mod broker;
+mod bucket;
 mod clock;
+mod commits;
+mod contract;
 mod database;
+mod dead;
 mod durables;
+mod endpoints;
 mod finding;
 mod gather;
+mod holders;
 mod overlap;
 mod plugins;
 mod settings;

@@ -1,6 +1,8 @@
 //! What a database is asked to judge how well it serves: read only, each question by itself, so that one which may not be asked
 //! hides no other. Nothing is left in the session, which may be a pooler's.
 
+mod books;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -9,13 +11,15 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, SimpleQueryMessage};
-use uuid::Uuid;
 
+pub use self::books::{Books, Checker, Consumer, Endpoint, Hold, Instance, Known, Shaper};
 use super::connect::Target;
 use super::{Error, full_text};
 
 /// Sessions of one runtime in one database: the links of [`super::Store`], the listening one, and two at start.
 pub const SESSIONS_MAX: i64 = LINKS + 3;
+/// Those of a store of its own that answers receivers: the links that `receivers.rs` uses.
+pub const RECEIVERS_SESSIONS_MAX: i64 = 3;
 const LINKS: i64 = 15;
 /// The server cancels a question first, and its session lives on.
 const ANSWER: Duration = Duration::from_millis(500);
@@ -131,10 +135,12 @@ pub struct Slot {
     pub name: String,
     /// Whether somebody reads it now.
     pub is_read: bool,
+    /// Which process serves who reads it.
+    pub pid: Option<i32>,
     /// What of its WAL is there: reserved, extended, unreserved, lost.
     pub state: String,
-    /// Whether it keeps old row versions.
-    pub holds_rows: bool,
+    /// How many transactions ago the oldest row versions were made that it keeps, if it keeps any.
+    pub xmin_age: Option<i64>,
     /// Bytes of WAL that it keeps.
     pub kept_bytes: i64,
 }
@@ -152,88 +158,28 @@ pub struct Age {
     pub multixacts_freeze: i64,
 }
 
-/// What the tables say.
+/// Who is told of commits before they are safe.
 #[derive(Clone, Debug, Default, Deserialize)]
-pub struct Books {
-    /// All of them.
-    pub shards: i64,
-    /// Those that nobody works on.
-    pub shards_without_owner: i64,
-    /// Runtimes, those included that are gone.
-    pub instances: Vec<Instance>,
-    /// What is held, oldest first, a few of them.
-    pub holds: Vec<Hold>,
-    /// Dead messages, up to 10001.
-    pub dead: i64,
-    /// Transactions that a person must decide, up to 10001.
-    pub in_doubt: i64,
-    /// Who is to be asked about transactions.
-    pub checkers: Vec<Checker>,
-    /// Consumers that were ever configured.
-    pub consumers: Vec<Consumer>,
-    /// Topics of the newest messages.
-    pub topics: Vec<String>,
-    /// Streams as they were known last.
-    pub streams: Vec<Known>,
+pub struct Commits {
+    /// What the server gives to whom nothing else is set; none: it cannot be told.
+    pub server: Option<String>,
+    /// Whether commits are to wait for standbys.
+    pub has_standbys: bool,
+    /// Roles that log in and may insert messages.
+    pub producers: Vec<String>,
+    /// What is set for roles and for the database.
+    pub set: Vec<CommitsOf>,
 }
 
-/// A runtime.
+/// A setting of `synchronous_commit`.
 #[derive(Clone, Debug, Deserialize)]
-pub struct Instance {
-    /// As it calls itself.
-    pub name: String,
-    /// Until its lease ends; negative: it has ended.
-    pub lease_s: f64,
-    /// How many shards are its own.
-    pub shards: i64,
-    /// What keeps it from sending.
-    pub trouble: Option<String>,
-}
-
-/// A paused topic, key or consumer, or a parked key.
-#[derive(Clone, Debug, Deserialize)]
-pub struct Hold {
-    /// topic, key, consumer.
-    pub kind: String,
-    /// Of what.
-    pub name: String,
-    /// The dead message that it waits behind.
-    pub message_id: Option<Uuid>,
-    /// Why.
-    pub reason: Option<String>,
-    /// For how long, in seconds.
-    pub seconds: f64,
-}
-
-/// A checker with undecided transactions.
-#[derive(Clone, Debug, Deserialize)]
-pub struct Checker {
-    /// Its name.
-    pub name: String,
-    /// How many.
-    pub transactions: i64,
-}
-
-/// A consumer that the database knows.
-#[derive(Clone, Debug, Deserialize)]
-pub struct Consumer {
-    /// Its name.
-    pub name: String,
-    /// Where its durable is.
-    pub stream: Option<String>,
-    /// Whether messages wait for it.
-    pub is_required: bool,
-    /// Whether its durable was made once.
-    pub has_started: bool,
-}
-
-/// A stream that messages went to.
-#[derive(Clone, Debug, Deserialize)]
-pub struct Known {
-    /// Its name.
-    pub name: String,
-    /// When its present incarnation was created, in microseconds since 1970.
-    pub created_us: i64,
+pub struct CommitsOf {
+    /// For this role; none: for all.
+    pub role: Option<String>,
+    /// In this database alone.
+    pub is_here: bool,
+    /// What it is set to.
+    pub value: String,
 }
 
 /// The role of a plugin's statements.
@@ -268,6 +214,11 @@ impl Survey {
     /// The server, and who we are there.
     pub async fn server(&self) -> Answer<Server> {
         self.ask(include_str!("survey/server.sql")).await
+    }
+
+    /// How commits are waited for.
+    pub async fn commits(&self) -> Answer<Commits> {
+        self.ask(include_str!("survey/commits.sql")).await
     }
 
     /// The server's clock, in ms since 1970.
@@ -366,11 +317,17 @@ fn refusal(e: &tokio_postgres::Error) -> Unanswered {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
     fn every_link_of_the_store_is_counted() {
         let links = include_str!("../store.rs").matches(": Link,").count();
         assert_eq!(i64::try_from(links), Ok(LINKS), "count the links of the store anew");
+        let receivers = include_str!("receivers.rs").split("self.").skip(1);
+        let links: BTreeSet<_> =
+            receivers.filter_map(|rest| rest.split_once(".query(")).map(|(link, _)| link).collect();
+        assert_eq!(i64::try_from(links.len()), Ok(RECEIVERS_SESSIONS_MAX), "{links:?}: count them anew");
     }
 }

@@ -157,3 +157,30 @@ async fn configuration_that_cannot_be_read_is_a_finding_too() {
     findings.only(&["configuration"], &[]);
     findings.names("configuration", "rows_maximum", "docs/operating.md");
 }
+
+#[tokio::test]
+async fn producer_whose_commits_can_be_lost_is_named_and_the_runtime_is_not_taken_for_one() {
+    let broken = Installation::new("").await;
+    let (client, database) = (&broken.ground.client, broken.ground.database.name());
+    let [group, producer] = ["group", "orders"].map(|name| format!("{name}_{}", Uuid::now_v7().simple()));
+    // In this database alone: roles are everybody's.
+    let roles = format!(
+        "create role {group} in role avouch_producer; create role {producer} login in role {group}; \
+         alter role {producer} in database {database} set synchronous_commit = off"
+    );
+    client.batch_execute(&roles).await.expect("a superuser may");
+    let findings = broken.findings().await;
+    findings.only(&[], &["synchronous_commit", "runtimes"]);
+    let reset = format!("alter role {producer} in database {database} reset synchronous_commit");
+    findings.names("synchronous_commit", &producer, &reset);
+    client.batch_execute(&reset).await.expect("what is told can be typed");
+    broken.findings().await.only(&[], &["runtimes"]);
+    let relay = &broken.role;
+    let set = format!("alter role {relay} in database {database} set synchronous_commit = off");
+    client.batch_execute(&set).await.expect("a superuser may");
+    let findings = broken.findings().await;
+    findings.only(&[], &["synchronous_commit", "runtimes"]);
+    let reset = format!("alter role {relay} in database {database} reset synchronous_commit");
+    findings.names("synchronous_commit", "not for producers that insert", &reset);
+    client.batch_execute(&format!("drop role {producer}, {group}")).await.expect("they own nothing");
+}

@@ -48,7 +48,7 @@ async fn each_missing_permission_is_named_and_nothing_is_changed_by_looking() {
         format!(
             "[source.main]\nurl = {:?}\n[nats]\nurl = {:?}\nuser = {user:?}\npassword = \"secret\"\n\
              [consumer.billing]\ntopics = [\"orders.>\"]\n[inbox]\nstore = \"kv\"\n\
-             [notify]\ntopics = [\"payments.>\"]\n",
+             [notify]\ntopics = [\"payments.>\"]\n[recovery]\ndead_stream = \"AVOUCH_DEAD\"\n",
             ground.database.url(),
             nats.url()
         )

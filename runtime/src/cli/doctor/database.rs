@@ -1,10 +1,13 @@
 //! Whether a Postgres server, and the role that we are there, serve the runtime well.
 
 use super::finding::{Area, Finding};
+use super::{commits, holders};
 use crate::config::Config;
-use crate::store::survey::{Age, Answer, Pin, Prepared, Roles, SESSIONS_MAX, Server, Slot, Table};
+use crate::store::survey::{
+    Age, Answer, Commits, Pin, Prepared, RECEIVERS_SESSIONS_MAX, Roles, SESSIONS_MAX, Server, Slot, Table,
+};
 
-const HERE: Area = Area::Postgres;
+pub const HERE: Area = Area::Postgres;
 /// What schema.sql installs into and the tests run on.
 const SERVED: std::ops::RangeInclusive<i32> = 14..=18;
 /// The last release of a major version comes in November of these years.
@@ -15,12 +18,11 @@ const FIRST_GOOD_14: i32 = 140_004;
 const DEAD_ROWS_MIN: i64 = 50_000;
 /// Half of the ids are left.
 const XIDS_MAX: i64 = 1_000_000_000;
-/// More than a busy reader falls behind by.
-const KEPT_BYTES_MAX: i64 = 1 << 30;
 
 /// What was asked of the server.
 pub struct Facts {
     pub server: Answer<Server>,
+    pub commits: Answer<Commits>,
     pub roles: Answer<Roles>,
     pub tables: Answer<Vec<Table>>,
     pub pins: Answer<Vec<Pin>>,
@@ -33,17 +35,28 @@ pub struct Facts {
 pub fn judge(config: &Config, source: &str, facts: &Facts) -> Vec<Finding> {
     let statement_ms = config.source.get(source).map_or(0, |s| s.statement_timeout_ms);
     let polls = config.doorbell.mode == crate::doorbell::Mode::Off;
+    let sessions_max = sessions_max(config, source);
     let mut findings = Vec::new();
-    findings.extend(answered("server", &facts.server, |s| server(s, statement_ms, polls)));
+    findings.extend(answered("server", &facts.server, |s| server(s, (statement_ms, sessions_max), polls)));
+    findings.extend(answered("synchronous_commit", &facts.commits, |c| {
+        commits::judge(c, facts.server.as_ref().ok(), config.is_served(source))
+    }));
     let is_superuser = facts.server.as_ref().is_ok_and(|s| s.is_superuser);
     let user = facts.server.as_ref().map_or("", |s| &s.user);
     findings.extend(answered("roles", &facts.roles, |r| roles(r, user, is_superuser)));
     findings.extend(answered("tables", &facts.tables, |t| t.iter().flat_map(table).collect()));
-    findings.extend(answered("prepared_transactions", &facts.prepared, |p| prepared(p, snapshot_max_s(config))));
-    findings.extend(answered("snapshots", &facts.pins, |p| pins(p)));
-    findings.extend(answered("replication_slots", &facts.slots, |s| s.iter().filter_map(slot).collect()));
+    findings
+        .extend(answered("prepared_transactions", &facts.prepared, |p| holders::prepared(p, snapshot_max_s(config))));
+    findings.extend(answered("snapshots", &facts.pins, |p| holders::pins(p)));
+    findings.extend(answered("replication_slots", &facts.slots, |s| holders::slots(s)));
     findings.extend(answered("wraparound", &facts.age, |a| vec![age(a)]));
     findings
+}
+
+/// Sessions that a runtime with this configuration has in this database.
+fn sessions_max(config: &Config, source: &str) -> i64 {
+    let answers_receivers = config.notify.listen.is_some() && config.notifies(source);
+    SESSIONS_MAX + if answers_receivers { RECEIVERS_SESSIONS_MAX } else { 0 }
 }
 
 /// From how many seconds on something is held for long.
@@ -64,10 +77,10 @@ fn answered<T>(check: &'static str, answer: &Answer<T>, judge: impl FnOnce(&T) -
     }
 }
 
-fn server(s: &Server, statement_ms: u64, polls: bool) -> Vec<Finding> {
+fn server(s: &Server, (statement_ms, sessions_max): (u64, i64), polls: bool) -> Vec<Finding> {
     let mut findings = vec![version(s)];
     findings.extend(settings(s));
-    findings.extend(limits(s, statement_ms));
+    findings.extend(limits(s, statement_ms, sessions_max));
     if s.is_replica {
         let meaning = "this server is a replica: the runtime never works on one";
         findings.push(HERE.problem(
@@ -135,15 +148,6 @@ fn settings(s: &Server) -> Vec<Finding> {
             "alter system set full_page_writes = on, and reload",
         ));
     }
-    if is(s, "synchronous_commit", "off") {
-        let meaning = "synchronous_commit is off: a crash loses commits that producers were told of, and their messages with them";
-        findings.push(HERE.warning(
-            "synchronous_commit",
-            "synchronous_commit",
-            meaning,
-            "set it to on, in the cluster or for the producers' roles",
-        ));
-    }
     if is(s, "autovacuum", "off") || is(s, "track_counts", "off") {
         let meaning = "autovacuum is off: the outbox grows, and its reads get slower with each message";
         findings.push(HERE.problem(
@@ -161,13 +165,14 @@ fn settings(s: &Server) -> Vec<Finding> {
     findings
 }
 
-fn limits(s: &Server, statement_ms: u64) -> Vec<Finding> {
+fn limits(s: &Server, statement_ms: u64, sessions_max: i64) -> Vec<Finding> {
     let mut findings = Vec::new();
     let number = |name| s.settings.get(name).and_then(|v| v.as_deref()?.parse::<i64>().ok()).unwrap_or(0);
     let kept = number("superuser_reserved_connections") + number("reserved_connections");
-    let free = number("max_connections") - kept - s.sessions;
-    if free < SESSIONS_MAX {
-        let meaning = format!("{free} connections are left, and a runtime opens up to {SESSIONS_MAX}");
+    // A runtime that runs has its sessions already.
+    let free = number("max_connections") - kept - s.sessions + s.own_sessions.min(sessions_max);
+    if free < sessions_max {
+        let meaning = format!("{free} connections are left for a runtime, which opens up to {sessions_max}");
         findings.push(HERE.warning(
             "connections",
             "max_connections",
@@ -178,8 +183,8 @@ fn limits(s: &Server, statement_ms: u64) -> Vec<Finding> {
     for (limit, object) in
         [(s.role_limit, format!("role {}", s.user)), (s.database_limit, format!("database {}", s.database))]
     {
-        if (0..SESSIONS_MAX).contains(&limit) && !s.is_superuser {
-            let meaning = format!("its connection limit is {limit}, and a runtime opens up to {SESSIONS_MAX}");
+        if (0..sessions_max).contains(&limit) && !s.is_superuser {
+            let meaning = format!("its connection limit is {limit}, and a runtime opens up to {sessions_max}");
             findings.push(HERE.warning(
                 "connections",
                 &object,
@@ -264,52 +269,6 @@ fn table(t: &Table) -> Vec<Finding> {
         findings.push(HERE.warning("bloat", &object, &meaning, &remedy));
     }
     findings
-}
-
-fn prepared(all: &[Prepared], older_than_s: u64) -> Vec<Finding> {
-    let old = all.iter().filter(|p| p.seconds > f64::from(u32::try_from(older_than_s).unwrap_or(u32::MAX)));
-    let finding = |p: &Prepared| {
-        let meaning = format!(
-            "prepared by {} {} ago and not ended: its messages wait, its locks stand, and old row versions are kept for it",
-            p.owner,
-            ago(p.seconds)
-        );
-        let name = p.gid.replace('\'', "''");
-        let remedy =
-            format!("ask its transaction manager; then commit prepared '{name}', or rollback prepared '{name}'");
-        HERE.problem("prepared_transaction", &format!("prepared transaction {}", p.gid), &meaning, &remedy)
-    };
-    old.map(finding).collect()
-}
-
-/// Those of the other checks are told there.
-fn pins(all: &[Pin]) -> Vec<Finding> {
-    let sessions = all.iter().filter(|p| p.holder.starts_with("session "));
-    let finding = |p: &Pin| {
-        let meaning =
-            format!("{}: in a transaction for {}, and old row versions are kept for it", p.what, ago(p.seconds));
-        let pid = p.holder.trim_start_matches("session ");
-        let remedy = format!("end the transaction in its program, or select pg_terminate_backend({pid})");
-        HERE.warning("snapshot_held", &p.holder, &meaning, &remedy)
-    };
-    sessions.map(finding).collect()
-}
-
-fn slot(s: &Slot) -> Option<Finding> {
-    let object = format!("replication slot {}", s.name);
-    let remedy = format!("start its reader, or select pg_drop_replication_slot('{}')", s.name.replace('\'', "''"));
-    let meaning = format!("nobody reads it; it keeps {} MB of WAL ({})", s.kept_bytes >> 20, s.state);
-    match s {
-        Slot { is_read: true, .. } => None,
-        Slot { state, .. } if state == "lost" => {
-            Some(HERE.warning("replication_slot", &object, "what its reader needs is gone: it cannot go on", &remedy))
-        }
-        Slot { holds_rows, kept_bytes, .. } if *holds_rows || *kept_bytes > KEPT_BYTES_MAX => {
-            let rows = if *holds_rows { ", and old row versions" } else { "" };
-            Some(HERE.warning("replication_slot", &object, &format!("{meaning}{rows}"), &remedy))
-        }
-        _ => Some(HERE.note("replication_slot", &object, &meaning, &remedy)),
-    }
 }
 
 fn age(a: &Age) -> Finding {

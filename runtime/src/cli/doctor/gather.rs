@@ -6,9 +6,9 @@ use super::broker::Stream;
 use super::clock::{self, Clock, now_ms};
 use super::durables::Durable;
 use super::finding::{Area, Finding};
-use super::plugins::{Binding, Deployed, Facts as PluginFacts, Loads};
+use super::plugins::{Binding, Deployed, Facts as PluginFacts, Loads, Rule};
 use super::settings::resent_ms;
-use super::{books, broker, database, plugins};
+use super::{books, broker, database, endpoints, plugins};
 use crate::app;
 use crate::broker::permissions::Uses;
 use crate::broker::survey::{Found, Survey as BrokerSurvey};
@@ -60,6 +60,7 @@ async fn ask(config: &Config, name: &str, (target, survey): (&Target, &Survey), 
     let is_installed = installed.as_ref().err().is_none_or(is_denied);
     let facts = database::Facts {
         server: survey.server().await,
+        commits: survey.commits().await,
         roles: if is_installed { survey.roles().await } else { Err(not_installed()) },
         tables: if is_installed { survey.tables().await } else { Err(not_installed()) },
         pins: if is_installed { survey.pins(older_than).await } else { Err(not_installed()) },
@@ -87,6 +88,7 @@ async fn ask(config: &Config, name: &str, (target, survey): (&Target, &Survey), 
     match books {
         Ok(books) => {
             findings.extend(books::judge(config, &books));
+            findings.extend(endpoints::judge(config, &books));
             (findings, Some(books))
         }
         Err(why) if is_installed => {
@@ -167,11 +169,24 @@ pub async fn nats(config: &Config, books: &[Books], limit: Duration) -> Vec<Find
             )];
         }
     };
-    let mut facts =
-        broker::Facts { server: survey.server(), denied, account: Found::Missing, streams: Vec::new(), events: None };
+    let mut facts = broker::Facts {
+        server: survey.server(),
+        denied,
+        account: Found::Missing,
+        streams: Vec::new(),
+        events: None,
+        bucket: None,
+        dead: None,
+    };
     let mut clock = None;
     if facts.server.has_jetstream {
         facts.account = survey.account().await;
+        if let Some((bucket, _)) = &uses.bucket {
+            facts.bucket = Some(survey.stream(&format!("KV_{bucket}")).await);
+        }
+        if let Some((name, wanted)) = config.dead_stream() {
+            facts.dead = Some(stream(config, &survey, (&name, &wanted), &[]).await);
+        }
         for (name, wanted, consumers) in &uses.streams {
             let before = now_ms();
             let stream = stream(config, &survey, (name, wanted), consumers).await;
@@ -261,7 +276,8 @@ pub async fn plugins(config: &Config, name: &str, books: &Books, limit: Duration
         Ok(asked) => asked,
         Err(e) => return told(&e.to_string()),
     };
-    let mut facts = PluginFacts { deployed: Vec::new(), checkers: books.checkers.clone() };
+    let shapers = endpoints::shapers(config, name, books);
+    let mut facts = PluginFacts { deployed: Vec::new(), checkers: books.checkers.clone(), shapers };
     for deployment in deployments {
         facts.deployed.extend(deployed(config, (&store, &rules), deployment, limit).await);
     }
@@ -313,7 +329,12 @@ async fn loads(rules: &Rules, file: &File, grants: &Grants, limit: Duration) -> 
     let vetted = tokio::time::timeout(limit * 2, rules.vet(file)).await;
     match vetted.unwrap_or_else(|_| Err(rules::Error::Retry("its binding did not answer in time".into()))) {
         Ok(()) => {
-            Loads::Fine { is_checker: plugin.answers_for_transactions(), recognises: plugin.recognises_repeated_work() }
+            let has = [
+                (Rule::CheckBack, plugin.answers_for_transactions()),
+                (Rule::Idempotency, plugin.recognises_repeated_work()),
+                (Rule::Notification, plugin.tells_outside_parties()),
+            ];
+            Loads::Fine(has.into_iter().filter(|(_, has)| *has).map(|(rule, _)| rule).collect())
         }
         Err(e) => Loads::StatementsRefused(e.to_string()),
     }

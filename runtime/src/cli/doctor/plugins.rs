@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::finding::{Area, Finding};
 use crate::config::Config;
 use crate::rules::manifest::{Grant, Kind};
-use crate::store::survey::{Answer, BindingRole, Checker};
+use crate::store::survey::{Answer, BindingRole, Checker, Shaper};
 
 const HERE: Area = Area::Plugins;
 
@@ -24,7 +24,7 @@ pub struct Deployed {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Loads {
     /// It compiles and links, and has these rules.
-    Fine { is_checker: bool, recognises: bool },
+    Fine(BTreeSet<Rule>),
     /// Its statements cannot be run where they are to.
     StatementsRefused(String),
     /// It cannot be used, and why.
@@ -32,6 +32,17 @@ pub enum Loads {
     /// It was not tried: what it needs is missing.
     #[default]
     NotTried,
+}
+
+/// What a plugin is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rule {
+    /// What became of a transaction.
+    CheckBack,
+    /// Whether work is repeated.
+    Idempotency,
+    /// How an outside party is told.
+    Notification,
 }
 
 /// The role of one `[binding.sql.NAME]`.
@@ -46,6 +57,8 @@ pub struct Facts {
     pub deployed: Vec<Deployed>,
     /// Checkers that undecided transactions name.
     pub checkers: Vec<Checker>,
+    /// Plugins that endpoints name, of the file and of the API.
+    pub shapers: Vec<Shaper>,
 }
 
 /// All that follows for one database.
@@ -55,7 +68,7 @@ pub fn judge(config: &Config, facts: &Facts) -> Vec<Finding> {
     for checker in &facts.checkers {
         let object = format!("checker {}", checker.name);
         let meaning = format!("{} undecided transactions name it, and", checker.transactions);
-        findings.extend(unfit(find(&checker.name), true).map(|what| {
+        findings.extend(unfit(find(&checker.name), Rule::CheckBack).map(|what| {
             HERE.problem(
                 "missing_checker",
                 &object,
@@ -68,17 +81,18 @@ pub fn judge(config: &Config, facts: &Facts) -> Vec<Finding> {
     for name in config.checker.keys().filter(|name| !waiting.contains(name.as_str())) {
         let meaning = |what| format!("[checker.{name}] is configured, and {what}");
         findings
-            .extend(unfit(find(name), true).map(|what| {
+            .extend(unfit(find(name), Rule::CheckBack).map(|what| {
                 HERE.warning("missing_checker", &format!("checker {name}"), &meaning(what), &deploy(name))
             }));
     }
     for (consumer, plugin) in config.consumer.iter().filter_map(|(c, s)| Some((c, s.plugin.as_ref()?))) {
-        findings.extend(unfit(find(plugin), false).map(|what| {
+        findings.extend(unfit(find(plugin), Rule::Idempotency).map(|what| {
             let meaning =
                 format!("it says that plugin {plugin} tells its messages apart, and {what}: none is processed");
             HERE.problem("missing_plugin", &format!("consumer {consumer}"), &meaning, &deploy(plugin))
         }));
     }
+    findings.extend(facts.shapers.iter().filter_map(|s| shaper(s, find(&s.plugin))));
     if findings.is_empty() {
         findings.push(HERE.fine("plugins", "plugins", "none is deployed, and none is asked for"));
     }
@@ -89,16 +103,24 @@ fn deploy(name: &str) -> String {
     format!("avouch plugin deploy FILE with the plugin {name}, or avouch plugin rollback {name}")
 }
 
+/// An endpoint that nobody can tell. Each is told once, however many name the plugin.
+fn shaper(shaper: &Shaper, deployed: Option<&Deployed>) -> Option<Finding> {
+    let Shaper { plugin, endpoints, endpoint } = shaper;
+    let what = unfit(deployed, Rule::Notification)?;
+    let others = if *endpoints > 1 { format!(" and {} more", endpoints - 1) } else { String::new() };
+    let meaning = format!("plugin {plugin} is to shape what is told there, and {what}: it waits");
+    Some(HERE.problem("missing_plugin", &format!("endpoint {endpoint}{others}"), &meaning, &deploy(plugin)))
+}
+
 /// Why it cannot answer, if so.
-fn unfit(deployed: Option<&Deployed>, as_checker: bool) -> Option<&'static str> {
+fn unfit(deployed: Option<&Deployed>, asked: Rule) -> Option<&'static str> {
     match deployed.map(|d| &d.loads) {
         None => Some("no plugin of that name is deployed"),
-        Some(Loads::Fine { is_checker: false, .. }) if as_checker => {
-            Some("the plugin of that name answers for no transaction")
-        }
-        Some(Loads::Fine { recognises: false, .. }) if !as_checker => {
-            Some("the plugin of that name recognises no repeated work")
-        }
+        Some(Loads::Fine(rules)) if !rules.contains(&asked) => Some(match asked {
+            Rule::CheckBack => "the plugin of that name answers for no transaction",
+            Rule::Idempotency => "the plugin of that name recognises no repeated work",
+            Rule::Notification => "the plugin of that name has no rule notification",
+        }),
         // What keeps it from working is told about the plugin itself.
         Some(_) => None,
     }
@@ -157,10 +179,10 @@ fn deployed(config: &Config, d: &Deployed) -> Vec<Finding> {
             let remedy = "see to the binding's database and role; or correct the statement and deploy it again";
             findings.push(HERE.problem("statements", &object, why, remedy));
         }
-        Loads::Fine { .. } if findings.is_empty() => {
+        Loads::Fine(_) if findings.is_empty() => {
             findings.push(HERE.fine("plugin", &object, "it compiles, links, and may use what it asks for"))
         }
-        Loads::Fine { .. } | Loads::NotTried => {}
+        Loads::Fine(_) | Loads::NotTried => {}
     }
     findings
 }
@@ -219,14 +241,15 @@ mod tests {
     }
 
     fn plugin(requests: &[&str], granted: &[&str]) -> Deployed {
-        let loads = Loads::Fine { is_checker: true, recognises: false };
+        let loads = Loads::Fine(BTreeSet::from([Rule::CheckBack]));
         Deployed { name: "pay".into(), requests: grants(requests), granted: grants(granted), loads }
     }
 
     fn found(file: &str, deployed: Option<Deployed>, checkers: &[&str]) -> Vec<(&'static str, Severity)> {
         let config = Config::parse(file).expect("is valid");
         let checkers = checkers.iter().map(|&name| Checker { name: name.into(), transactions: 3 }).collect();
-        let findings = judge(&config, &Facts { deployed: deployed.into_iter().collect(), checkers });
+        let facts = Facts { deployed: deployed.into_iter().collect(), checkers, shapers: Vec::new() };
+        let findings = judge(&config, &facts);
         findings.into_iter().filter(|f| f.severity != Severity::Ok).map(|f| (f.check, f.severity)).collect()
     }
 
@@ -257,6 +280,23 @@ mod tests {
         assert_eq!(found(consumer, fine(), &[]), [("missing_plugin", Problem)], "it is a checker alone");
         let broken = Deployed { loads: Loads::Refused("it was altered".into()), ..plugin(&[], &[]) };
         assert_eq!(found("", Some(broken), &["pay"]), [("plugin", Problem)]);
+    }
+
+    #[test]
+    fn endpoints_need_a_plugin_that_has_the_rule() {
+        let told = |deployed: Option<Deployed>, endpoints| {
+            let shapers = vec![Shaper { plugin: "form".into(), endpoints, endpoint: "merchant".into() }];
+            let facts = Facts { deployed: deployed.into_iter().collect(), checkers: Vec::new(), shapers };
+            let findings = judge(&Config::default(), &facts).into_iter().filter(|f| f.severity != Severity::Ok);
+            findings.map(|f| (f.check, f.severity, f.object)).collect::<Vec<_>>()
+        };
+        let with = |rule| {
+            Some(Deployed { name: "form".into(), loads: Loads::Fine(BTreeSet::from([rule])), ..plugin(&[], &[]) })
+        };
+        let missing = |object: &str| vec![("missing_plugin", Severity::Problem, object.to_owned())];
+        assert_eq!(told(with(Rule::Notification), 1), []);
+        assert_eq!(told(None, 1), missing("endpoint merchant"));
+        assert_eq!(told(with(Rule::CheckBack), 3), missing("endpoint merchant and 2 more"));
     }
 
     #[test]

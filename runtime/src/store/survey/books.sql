@@ -1,4 +1,4 @@
--- What the tables say of runtimes, consumers, transactions and messages. Counts stop at 10001.
+-- What the tables say of runtimes, consumers, transactions, messages and outside parties. Counts stop at 10001.
 select json_build_object(
   'shards', (select count(*) from avouch.shard),
   'shards_without_owner', (
@@ -45,5 +45,36 @@ select json_build_object(
       'name', s.name, 'created_us', (extract(epoch from s.incarnation) * 1000000)::bigint
     )), '[]')
     from (select distinct on (x.name) x.name, x.incarnation from avouch.stream x order by x.name, x.id desc) s
+  ),
+  -- As in status.sql.
+  'endpoints', (
+    select coalesce(json_agg(json_build_object(
+      'name', t.name, 'is_enabled', t.state = 'enabled', 'reason', t.reason,
+      'failing_s', extract(epoch from clock_timestamp() - t.failing_since), 'given_up', t.given_up
+    ) order by t.name), '[]')
+    from (
+      select e.name, e.state, e.reason, e.failing_since, g.given_up
+      from avouch.endpoint e
+      cross join lateral (
+        select count(*) as given_up from (
+          select from avouch.delivery d
+          where d.endpoint = e.id and d.state = 'given_up' and d.ended_at > (select clock_timestamp() - interval '7 days')
+            and d.rounds > 0
+          limit 1001
+        ) x
+      ) g
+      where e.state <> 'removed'
+        and (e.state = 'disabled' or e.failing_since < clock_timestamp() - interval '5 minutes' or g.given_up > 0)
+      order by e.name limit 20
+    ) t
+  ),
+  'shapers', (
+    select coalesce(json_agg(json_build_object('plugin', s.plugin, 'endpoints', s.endpoints, 'endpoint', s.endpoint)), '[]')
+    from (
+      select e.settings->>'plugin' as plugin, count(*) as endpoints, min(e.name) as endpoint
+      from avouch.endpoint e
+      where e.state = 'enabled' and e.origin = 'api' and e.settings->>'plugin' is not null
+      group by 1
+    ) s
   )
 )::text

@@ -9,7 +9,7 @@ select json_build_object(
   'is_replica', pg_is_in_recovery(),
   'is_read_only', (select s.reset_val = 'on' from pg_settings s where s.name = 'default_transaction_read_only'),
   'sessions', (select count(*) from pg_stat_activity a where a.datid is not null),
-  'own_sessions', (select count(*) from pg_stat_activity a where a.usename = current_user),
+  'own_sessions', (select count(*) from pg_stat_activity a where a.datid is not null and a.usename = current_user),
   'role_limit', r.rolconnlimit,
   'database_limit', d.datconnlimit,
   'settings', (

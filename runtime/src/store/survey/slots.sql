@@ -2,8 +2,9 @@
 select coalesce(json_agg(json_build_object(
   'name', s.slot_name,
   'is_read', s.active,
+  'pid', s.active_pid,
   'state', coalesce(s.wal_status, 'unknown'),
-  'holds_rows', s.xmin is not null,
+  'xmin_age', age(s.xmin),
   'kept_bytes', coalesce(pg_wal_lsn_diff(pg_current_wal_lsn(), s.restart_lsn), 0)::bigint
 ) order by s.slot_name), '[]')::text
 from pg_replication_slots s

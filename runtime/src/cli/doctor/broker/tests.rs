@@ -4,7 +4,8 @@ use serde_json::json;
 
 use super::*;
 use crate::broker::permissions::{Body, Probe};
-use crate::broker::survey::DurableFacts;
+use crate::broker::survey::{DurableFacts, StreamConfig};
+use crate::cli::doctor::contract::NS_PER_S;
 use crate::cli::doctor::finding::Severity::{self, Note, Ok, Problem, Warning};
 use crate::store::survey::{Consumer, Known};
 
@@ -47,7 +48,15 @@ fn healthy() -> Facts {
         has_jetstream: true,
         max_payload: 1 << 20,
     };
-    Facts { server, denied: Vec::new(), account: Found::There(Account::default()), streams: vec![stream], events: None }
+    Facts {
+        server,
+        denied: Vec::new(),
+        account: Found::There(Account::default()),
+        streams: vec![stream],
+        events: None,
+        bucket: None,
+        dead: None,
+    }
 }
 
 fn books() -> Books {
@@ -196,4 +205,77 @@ fn lost_stream_of_acknowledgements_is_a_problem_once_there_were_some() {
     let gone = |f: &mut Facts| f.events = Some(("AVOUCH_EVENTS".into(), Found::Missing));
     assert_eq!(found(gone), [("events", Problem)]);
     assert_eq!(found_with(&Books::default(), gone), [("events", Note)]);
+}
+
+fn of_bucket(
+    settings: &str,
+    cluster: Option<&str>,
+    change: impl FnOnce(&mut StreamConfig),
+) -> Vec<(&'static str, Severity)> {
+    let config = Config::parse(&format!("{FILE}[inbox]\nstore = \"kv\"\n{settings}")).expect("is valid");
+    let mut facts = healthy();
+    facts.server.cluster = cluster.map(str::to_owned);
+    let mut bucket = there(&mut facts).clone();
+    (bucket.config.max_msgs_per_subject, bucket.config.max_age) = (1, 240 * 3600 * NS_PER_S);
+    change(&mut bucket.config);
+    let told = super::bucket::judge(&config, &facts, &Found::There(bucket)).into_iter();
+    told.filter(|f| f.severity != Ok).map(|f| (f.check, f.severity)).collect()
+}
+
+#[test]
+fn each_oddity_of_the_bucket_is_told_alone() {
+    let alone = |change: fn(&mut StreamConfig)| of_bucket("", None, change);
+    assert_eq!(alone(|_| {}), []);
+    assert_eq!(alone(|c| c.max_age = 0), []);
+    assert_eq!(alone(|c| c.max_age = 239 * 3600 * NS_PER_S), [("bucket_ttl", Problem)]);
+    assert_eq!(of_bucket("keep_hours = 0", None, |_| {}), [("bucket_ttl", Problem)], "it is to be kept for good");
+    assert_eq!(alone(|c| c.max_msgs_per_subject = -1), [("bucket", Problem)]);
+    assert_eq!(alone(|c| c.mirror = Some(json!({}))), [("bucket", Problem)]);
+    assert_eq!(alone(|c| c.discard = "old".into()), [("bucket", Problem)]);
+    assert_eq!(alone(|c| c.storage = "memory".into()), [("storage", Warning)]);
+    assert_eq!(of_bucket("", Some("c"), |_| {}), [("replicas", Warning)]);
+    assert_eq!(of_bucket("", Some("c"), |c| c.num_replicas = 3), []);
+    let gone = |settings: &str| {
+        let config = Config::parse(&format!("{FILE}[inbox]\nstore = \"kv\"\n{settings}")).expect("is valid");
+        super::bucket::judge(&config, &healthy(), &Found::Missing).remove(0)
+    };
+    assert_eq!(gone("").severity, Note);
+    let verified = gone("[inbox.kv]\nmanage = \"verify\"");
+    assert_eq!(verified.severity, Problem);
+    assert!(verified.remedy.is_some_and(|r| r.ends_with("nats kv add avouch_inbox --replicas 1 --ttl 240h")));
+}
+
+#[test]
+fn each_oddity_of_the_stream_of_dead_letters_is_told_alone() {
+    let with = |change: fn(&mut Facts, &mut Stream)| {
+        found(|facts| {
+            let mut there = there(facts).clone();
+            there.config.subjects = vec!["dead.>".into()];
+            let (name, wanted) = (String::from("DEAD"), Wanted { subject_prefix: "dead".into(), ..Wanted::default() });
+            let (durables, found) = (Vec::new(), Found::There(there));
+            let mut dead = Stream { name, wanted, durables, found, takers: Found::Missing };
+            change(facts, &mut dead);
+            facts.dead = Some(dead);
+        })
+    };
+    fn of(dead: &mut Stream) -> &mut StreamConfig {
+        match &mut dead.found {
+            Found::There(there) => &mut there.config,
+            Found::Missing | Found::Denied | Found::Unknown(_) => panic!("it is there"),
+        }
+    }
+    assert_eq!(with(|_, _| {}), []);
+    assert_eq!(with(|_, d| d.found = Found::Missing), [("stream", Note)]);
+    let taken = with(|_, d| (d.found, d.takers) = (Found::Missing, Found::There(vec!["OTHER".into()])));
+    assert_eq!(taken, [("stream", Problem)], "it cannot be made");
+    assert_eq!(with(|_, d| of(d).subjects = vec!["x.>".into()]), [("subjects", Problem)]);
+    assert_eq!(with(|_, d| of(d).discard = "old".into()), [("discard", Problem)]);
+    assert_eq!(with(|_, d| of(d).max_age = 3600 * NS_PER_S), [("max_age", Warning)]);
+    assert_eq!(with(|_, d| of(d).max_age = 0), []);
+    assert_eq!(with(|_, d| of(d).storage = "memory".into()), [("storage", Warning)]);
+    let clustered = with(|f, _| {
+        f.server.cluster = Some("c".into());
+        there(f).config.num_replicas = 3;
+    });
+    assert_eq!(clustered, [("replicas", Warning)]);
 }

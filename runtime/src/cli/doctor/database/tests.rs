@@ -44,6 +44,7 @@ fn healthy() -> Facts {
     let age = Age { xids: 1_000, multixacts: 1, xids_freeze: 200_000_000, multixacts_freeze: 400_000_000 };
     Facts {
         server: Ok(server),
+        commits: Ok(Commits { server: Some("on".into()), ..Commits::default() }),
         roles: Ok(roles),
         tables: Ok(vec![outbox()]),
         pins: Ok(Vec::new()),
@@ -98,7 +99,7 @@ fn each_oddity_of_a_server_is_told_alone() {
     assert_eq!(set("idle_in_transaction_session_timeout", "0"), [("idle_in_transaction", Note)]);
     assert_eq!(set("statement_timeout", "1000"), [("statement_timeout", Warning)]);
     assert_eq!(set("statement_timeout", "30000"), []);
-    assert_eq!(set("max_connections", "35"), [("connections", Warning)]);
+    assert_eq!(set("max_connections", "30"), [("connections", Warning)]);
     assert_eq!(of_server(|s| s.role_limit = 5), [("connections", Warning)]);
     assert_eq!(of_server(|s| s.database_limit = 5), [("connections", Warning)]);
     assert_eq!(of_server(|s| s.is_superuser = true), [("superuser", Warning)]);
@@ -108,6 +109,26 @@ fn each_oddity_of_a_server_is_told_alone() {
     assert_eq!(of_server(|s| s.version_num = 130_020), [("version", Problem)]);
     assert_eq!(of_server(|s| s.version_num = 140_003), [("version", Warning)]);
     assert_eq!(of_server(|s| s.version_num = 190_000), [("version", Note)]);
+}
+
+#[test]
+fn sessions_of_a_runtime_that_runs_are_not_missing() {
+    let with = |own_sessions, receivers: &str| {
+        let file = format!("[source.main]\nurl = \"x\"\n{receivers}");
+        let config = Config::parse(&file).expect("is valid");
+        let mut facts = healthy();
+        let server = facts.server.as_mut().expect("it is answered");
+        let kept = 3;
+        (server.sessions, server.own_sessions) = (100 - kept - 2, own_sessions);
+        let told = judge(&config, "main", &facts).into_iter().filter(|f| f.severity != Severity::Ok);
+        told.map(|f| f.check).collect::<Vec<_>>()
+    };
+    assert_eq!(with(1, ""), ["connections"]);
+    assert_eq!(with(SESSIONS_MAX - 2, ""), [] as [&str; 0]);
+    let receivers = "[notify]\ntopics = [\"a\"]\nlisten = \"127.0.0.1:9181\"";
+    assert_eq!(with(SESSIONS_MAX - 2, receivers), ["connections"]);
+    assert_eq!(with(SESSIONS_MAX + RECEIVERS_SESSIONS_MAX - 2, receivers), [] as [&str; 0]);
+    assert_eq!(with(90, receivers), [] as [&str; 0], "other programs of this role");
 }
 
 #[test]
@@ -134,8 +155,9 @@ fn what_keeps_old_rows_is_told_once_each() {
         f.slots = Ok(vec![Slot {
             name: "s".into(),
             is_read: false,
+            pid: None,
             state: "reserved".into(),
-            holds_rows: true,
+            xmin_age: Some(1),
             kept_bytes: 0,
         }]);
     });
