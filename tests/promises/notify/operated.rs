@@ -353,13 +353,39 @@ async fn api_tells_again_no_more_than_was_counted_and_confirmed() {
     assert_eq!(counted, (200, json!({ "count": 3, "more": false })));
     let other = resend(json!({ "given_up_since": since, "confirm": 2 })).await;
     assert_eq!((other.0, desk.notified.count("merchant", "given_up").await), (409, 3));
+    let uncounted = resend(json!({ "given_up_since": since })).await;
+    assert_eq!((uncounted.0, desk.notified.count("merchant", "given_up").await), (409, 3));
+    assert!(uncounted.1["remedy"].as_str().is_some_and(|text| text.contains("confirm = 3")), "{}", uncounted.1);
     assert_eq!(resend(json!({ "dry_run": true })).await.0, 422);
     let done = resend(json!({ "given_up_since": since, "confirm": 3, "reason": "back" })).await;
     assert_eq!(done, (200, json!({ "count": 3, "more": false })));
     desk.notified.until_count("merchant", "delivered", 3).await;
-    assert_eq!(resend(json!({ "given_up_since": since })).await.1, json!({ "count": 0, "more": false }));
+    let so_many = async |count: i64| resend(json!({ "given_up_since": since, "confirm": count })).await.1;
+    assert_eq!(so_many(0).await, json!({ "count": 0, "more": false }));
     desk.give_up("merchant", 1_001).await;
-    assert_eq!(resend(json!({ "given_up_since": since })).await.1, json!({ "count": 1_000, "more": true }));
+    assert_eq!(so_many(1_000).await, json!({ "count": 1_000, "more": true }));
+}
+
+#[tokio::test]
+async fn endpoint_for_which_messages_wait_is_removed_with_as_many_as_somebody_has_seen() {
+    let desk = Operated::new(200, "").await;
+    for name in ["own", "other"] {
+        desk.at(&["create", name, "--url", "https://own.example/", "--topic", "payments.>"]).await.succeeds();
+        desk.at(&["disable", name]).await.succeeds();
+        desk.give_up(name, 3).await;
+    }
+    desk.notified.sql("update avouch.delivery set state = 'waiting', ended_at = null, next_at = now()").await;
+    desk.at(&["remove", "own"]).await.fails_with(2).says("3 messages that wait for own are given up").says("--yes");
+    desk.at(&["remove", "own", "--yes", "--reason", "contract ended"]).await.succeeds();
+    let remove = async |body: Value| desk.api(Method::POST, "/v1/endpoints/other/remove", body).await;
+    for fewer in [json!({}), json!({ "confirm": 0 }), json!({ "confirm": 2, "reason": "contract ended" })] {
+        let (status, problem) = remove(fewer).await;
+        assert_eq!(status, 409, "{problem}");
+        assert!(problem["remedy"].as_str().is_some_and(|text| text.contains("confirm = 3")), "{problem}");
+    }
+    assert_eq!(desk.notified.count("other", "waiting").await, 3);
+    assert_eq!(remove(json!({ "confirm": 3 })).await.0, 204);
+    desk.notified.until_count("other", "given_up", 3).await;
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::deeds::{Deed, Weight, Why, all, folded, hidden};
+use super::deeds::{Deed, Weight, Why, all, folded, hidden, with_at_most};
 use super::figures::{count, span, time};
 use super::frame::{Here, page};
 use super::holds::resume;
@@ -164,7 +164,7 @@ fn deeds<'a>(visit: &'a Visit, c: &Consumer) -> Vec<Deed<'a>> {
         effect: html! { (told(w.remove_consumer_effect, &[html! { b { (count(c.unfinished)) } }])) },
         weight: Weight::Heavy,
         why: Why::Required,
-        fields: html! {},
+        fields: with_at_most(visit, c.unfinished),
     };
     vec![hold, remove]
 }
