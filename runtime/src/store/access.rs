@@ -9,6 +9,7 @@ use tokio_postgres::error::SqlState;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::operate::By;
 use super::{Error, Store};
 use crate::access::{Hash, Role};
 
@@ -129,11 +130,11 @@ impl Store {
         rows.iter().map(token).collect()
     }
 
-    /// Makes a token; `who` is told to the audit, the user of the database if nobody.
-    pub async fn create_token(&self, new: NewToken<'_>, who: Option<&str>) -> Result<Created, Error> {
+    /// Makes a token; who and why is told to the audit.
+    pub async fn create_token(&self, by: By<'_>, new: NewToken<'_>) -> Result<Created, Error> {
         let NewToken { hash, name, role, days } = new;
-        let params: [&(dyn tokio_postgres::types::ToSql + Sync); 5] =
-            [&hash.as_slice(), &name, &role.name(), &days, &who];
+        let params: [&(dyn tokio_postgres::types::ToSql + Sync); 6] =
+            [&hash.as_slice(), &name, &role.name(), &days, &by.who, &by.why];
         match self.access.ask(include_str!("access/create_token.sql"), &params).await? {
             Ok(rows) => {
                 let row = rows.first().ok_or_else(|| Error::Fatal("a token was made and is not there".into()))?;
@@ -146,8 +147,8 @@ impl Store {
     }
 
     /// Revokes the token of this name, and ends its sessions. Returns false if none is there that is not revoked.
-    pub async fn revoke_token(&self, name: &str, who: Option<&str>, why: Option<&str>) -> Result<bool, Error> {
-        let rows = self.access.request(include_str!("access/revoke_token.sql"), &[&name, &who, &why]).await?;
+    pub async fn revoke_token(&self, by: By<'_>, name: &str) -> Result<bool, Error> {
+        let rows = self.access.request(include_str!("access/revoke_token.sql"), &[&name, &by.who, &by.why]).await?;
         Ok(rows.first().is_some_and(|row| row.get(0)))
     }
 }
