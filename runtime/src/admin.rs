@@ -31,6 +31,7 @@ mod state;
 mod tokens;
 mod transactions;
 
+mod tries;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
