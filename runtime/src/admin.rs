@@ -26,12 +26,13 @@ mod overview;
 mod page;
 mod plugins;
 mod routes;
+mod sessions;
 mod sight;
 mod state;
 mod tokens;
 mod transactions;
-
 mod tries;
+
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
@@ -157,8 +158,6 @@ impl Config {
         faults.extend(self.oidc.as_ref().and_then(|oidc| oidc.fault()));
         faults
     }
-}
-
 
     /// Where everybody is an administrator, nobody may come from another machine, also not through a proxy on this one.
     fn open_faults(&self, is_local: bool) -> Vec<String> {
@@ -175,6 +174,8 @@ impl Config {
         let those = faults.into_iter().filter(|(is_one, _)| *is_one);
         those.map(|(_, text)| format!("admin.auth = \"none\" {text} {remedy}")).collect()
     }
+}
+
 /// Why it cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -249,8 +250,6 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_pattern_hides_nothing_and_is_refused() {
-    #[test]
     fn where_nobody_is_asked_no_proxy_and_no_issuer_is_configured() {
         let config = |more: &str| -> Config {
             toml::from_str(&format!("listen = \"127.0.0.1:9180\"\nauth = \"none\"\n{more}")).expect("is valid")
@@ -269,6 +268,8 @@ mod tests {
         }
     }
 
+    #[test]
+    fn what_is_no_pattern_hides_nothing_and_is_refused() {
         let config = |pattern: &str| Config { payloads_hidden: vec![pattern.to_owned()], ..Config::default() };
         for right in ["payments.>", "*.cards", "payments", ">"] {
             assert!(config(right).faults().is_empty(), "{right}");
