@@ -169,7 +169,8 @@ create table if not exists avouch.outbox (
 );
 -- What the relay reads: rows leave this index when they are sent, so it stays as small as the backlog.
 create index if not exists outbox_ready on avouch.outbox (shard, seq) where state = 'ready' and not_before is null;
-create index if not exists outbox_delayed on avouch.outbox (not_before) where state = 'ready' and not_before is not null;
+create index if not exists outbox_not_before on avouch.outbox (not_before, id) where state = 'ready' and not_before is not null;
+drop index if exists avouch.outbox_delayed;
 create index if not exists outbox_prepared on avouch.outbox (tx_id, seq) where state = 'prepared';
 create index if not exists outbox_dead on avouch.outbox (seq) where state = 'dead';
 -- What consumers have not finished: by the place that the broker and its consumers speak of.
@@ -272,6 +273,10 @@ create table if not exists avouch.inbox (
   constraint inbox_pkey primary key (consumer, key)
 ) with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_insert_scale_factor = 0.05,
         autovacuum_vacuum_cost_delay = 1);
+
+-- Where a plugin says what makes two messages the same, the record of a message is found by this. None of its columns changes while a
+-- message is worked on, so that updates stay in their page.
+create index if not exists inbox_of_message on avouch.inbox (message_id) where key <> message_id::text;
 
 -- -- Notifications ----------------------------------------------------------------------------------------------------
 -- Outside parties that are told by HTTP. Those of the configuration, under a short name for the records below, and those made over the
@@ -461,8 +466,9 @@ create table if not exists avouch.event (
   id       bigint generated always as identity primary key,
   at       timestamptz not null default clock_timestamp(),
   subject  uuid not null,                     -- a message or a transaction
-  what     text not null,                     -- the state it came to, or resent; of a consumer's recovery: missed, sent_again, dead; of a
-                                              -- transaction also asked
+  what     text not null,                     -- the state it came to, resent, or released_from: its last consumer is not waited for any more;
+                                              -- of a consumer's recovery: missed, sent_again, dead; of its attempts: attempt_failed,
+                                              -- attempt_lost; of a transaction also asked
   consumer int,                               -- avouch.consumer, if it is about one of them
   actor    text,                              -- the person who did it; null: nobody but Avouch
   detail   jsonb not null                     -- what is known of it; of what a person did also why
@@ -504,6 +510,18 @@ create table if not exists avouch.plugin_log (
   line   text not null
 );
 create index if not exists plugin_log_of on avouch.plugin_log (plugin, id);
+-- How often each version was called in each hour, for a month: told every ten seconds by each instance.
+create table if not exists avouch.plugin_use (
+  name        text not null,
+  digest      text not null,
+  hour        timestamptz not null,
+  calls       bigint not null,
+  errors      bigint not null,                -- of these: it said that it cannot tell
+  faults      bigint not null,                -- of these: it trapped, ran into a limit, or gave no answer in time
+  took_us     bigint not null,                -- all of them together
+  took_max_us bigint not null,
+  constraint plugin_use_pkey primary key (name, digest, hour)
+);
 -- Which version answers to a name: the last row. Rolling back adds a row with the version before.
 create table if not exists avouch.deployment (
   id     bigint generated always as identity primary key,
@@ -708,9 +726,11 @@ declare
   -- Only avouch.resend lets a dead message go again; what lifts it by a receipt, or because a consumer is not waited for any more, takes
   -- somebody out of awaiting.
   is_resent boolean := old.state = 'dead' and (new.state = 'ready' or new.state = 'sent' and new.awaiting is not distinct from old.awaiting);
+  is_released boolean := new.state = 'consumed' and new.received_by is not distinct from old.received_by;
 begin
-  insert into avouch.event (subject, what, actor, detail)
-  values (new.id, case when is_resent then 'resent' else new.state end,
+  insert into avouch.event (subject, what, consumer, actor, detail)
+  values (new.id, case when is_resent then 'resent' when is_released then 'released_from' else new.state end,
+    case when is_released then old.awaiting[1] end,
     case when is_resent then coalesce(avouch.actor(), session_user) else avouch.actor() end, jsonb_strip_nulls(jsonb_build_object(
     'from', old.state, 'generation', new.generation, 'reason', coalesce(new.reason, old.reason),
     'why', avouch.why(coalesce(new.reason, old.reason)),
@@ -723,7 +743,8 @@ end $$;
 create or replace trigger note_message after update on avouch.outbox for each row
   when (
     old.state <> new.state
-      and not (new.state = 'consumed' and old.state = 'sent' or new.state = 'ready' and old.state = 'prepared')
+      and not (new.state = 'consumed' and old.state = 'sent' and new.received_by is distinct from old.received_by)
+      and not (new.state = 'ready' and old.state = 'prepared')
       and not (new.state = 'sent' and old.state = 'ready' and new.generation = 0)
     or old.generation <> new.generation and new.state = 'ready'
   )
@@ -988,9 +1009,17 @@ begin
     -- What a consumer's record holds against it is lifted: sending it again would be answered reject.
     update avouch.inbox i
     set state = 'waiting', revision = i.revision + 1, attempts = 0, until = clock_timestamp(), reason = null, changed_at = clock_timestamp()
-    from avouch.recovery r
-    where r.message_id = resend.id and r.state is not distinct from 'dead'
-      and i.consumer = r.consumer and i.key = resend.id::text and i.state in ('rejected', 'parked');
+    from (
+      select r.consumer, k.key
+      from avouch.recovery r
+      cross join lateral (
+        select resend.id::text as key
+        union all
+        select w.key from avouch.inbox w where w.message_id = resend.id and w.key <> w.message_id::text and w.consumer = r.consumer
+      ) k
+      where r.message_id = resend.id and r.state is not distinct from 'dead'
+    ) found
+    where i.consumer = found.consumer and i.key = found.key and i.state in ('rejected', 'parked');
     update avouch.recovery r set state = 'pending', tries = 0, changed_at = clock_timestamp()
     where r.message_id = resend.id and r.state is not distinct from 'dead';
     insert into avouch.audit (action, subject) values ('resend', resend.id::text);
@@ -1025,6 +1054,8 @@ begin
   end if;
   if forget then
     delete from avouch.inbox i where i.consumer = who.id and i.key = any (ids::text[]) and i.state in ('done', 'rejected', 'parked');
+    delete from avouch.inbox i
+    where i.message_id = any (ids) and i.key <> i.message_id::text and i.consumer = who.id and i.state in ('done', 'rejected', 'parked');
   end if;
   return query
   with again as (
@@ -1323,6 +1354,7 @@ begin
         reason = format('the lease of attempt %s ended without a word: whether it had its effect is not known', seen.attempts)
     where i.consumer = who.id and i.key = inbox_begin.key returning i.reason into inbox_begin.reason;
     decision := 'reject';
+    perform avouch.note_attempt(seen.message_id, 'attempt_lost', who.id, seen.attempts, seen.key, null);
     perform avouch.tell(who, inbox_begin.key, inbox_begin.message_id, reason);
     return;
   elsif not is_newer and seen.attempts >= who.attempts_max then
@@ -1331,6 +1363,9 @@ begin
         reason = format('%s attempts ended without a word', seen.attempts)
     where i.consumer = who.id and i.key = inbox_begin.key returning i.reason into inbox_begin.reason;
     decision := 'reject';
+    if seen.state = 'running' then
+      perform avouch.note_attempt(seen.message_id, 'attempt_lost', who.id, seen.attempts, seen.key, null);
+    end if;
     perform avouch.tell(who, inbox_begin.key, inbox_begin.message_id, reason);
     return;
   elsif is_judged then
@@ -1341,6 +1376,16 @@ begin
   from avouch.inbox_claim(inbox_begin.consumer, inbox_begin.key, seen.revision, fingerprint, version, message_id, lease);
 end $$;
 
+-- An attempt of a consumer at a message is over: attempt_failed, or attempt_lost, whose holder has not said a word.
+create or replace function avouch.note_attempt(message_id uuid, what text, consumer int, attempt int, key text, reason text)
+returns void language sql security definer set search_path = pg_catalog, avouch, pg_temp as $$
+  insert into avouch.event (subject, what, consumer, detail)
+  select note_attempt.message_id, note_attempt.what, note_attempt.consumer, jsonb_strip_nulls(jsonb_build_object(
+    'attempt', note_attempt.attempt, 'key', case when note_attempt.key <> note_attempt.message_id::text then note_attempt.key end,
+    'reason', left(note_attempt.reason, 1000)))
+  where note_attempt.message_id is not null
+$$;
+
 -- Runs it, if the record is still at this revision; null: if there is no record. decision: run, or miss.
 create or replace function avouch.inbox_claim(
   consumer text, key text, expected int, fingerprint text default null, version bigint default null, message_id uuid default null,
@@ -1349,6 +1394,7 @@ create or replace function avouch.inbox_claim(
 ) language plpgsql security definer set search_path = pg_catalog, avouch, pg_temp set enable_seqscan = off as $$
 declare
   who avouch.consumer := avouch.consumer_of(inbox_claim.consumer);
+  before avouch.inbox;
 begin
   lease := coalesce(lease, who.lease_ms * interval '1 ms');
   if expected is null then
@@ -1356,6 +1402,7 @@ begin
     values (who.id, inbox_claim.key, 'running', inbox_claim.message_id, inbox_claim.fingerprint, inbox_claim.version, clock_timestamp() + lease)
     on conflict do nothing returning i.token, i.attempts into inbox_claim.token, attempt;
   else
+    select * into before from avouch.inbox i where i.consumer = who.id and i.key = inbox_claim.key and i.revision = inbox_claim.expected;
     update avouch.inbox i
     set state = 'running', revision = i.revision + 1, token = nextval('avouch.inbox_token'), until = clock_timestamp() + lease,
         attempts = case when i.state = 'done' or inbox_claim.version > i.version then 1 else i.attempts + 1 end,
@@ -1365,7 +1412,10 @@ begin
     returning i.token, i.attempts into inbox_claim.token, attempt;
   end if;
   decision := case when found then 'run' else 'miss' end;
-  lease_ms := case when found then extract(epoch from lease) * 1000 end;
+  if before.state = 'running' and inbox_claim.token is not null then
+    perform avouch.note_attempt(before.message_id, 'attempt_lost', who.id, before.attempts, before.key, null);
+  end if;
+  lease_ms := case when decision = 'run' then extract(epoch from lease) * 1000 end;
 end $$;
 
 -- The holder of a token is done: true if the record says so now, false if the token is stale and nothing was changed. Inside the
@@ -1398,6 +1448,7 @@ declare
   who avouch.consumer := avouch.consumer_of(inbox_fail.consumer);
   message uuid;
   final text;
+  attempt int;
 begin
   update avouch.inbox i
   set state = case when permanent or i.attempts >= who.attempts_max then 'rejected' else 'waiting' end,
@@ -1406,8 +1457,11 @@ begin
         + coalesce(inbox_fail.retry_after, least(who.retry_max_ms, who.retry_first_ms * 2.0 ^ least(i.attempts - 1, 40)) * interval '1 ms') end,
       reason = case when permanent then inbox_fail.reason else format('attempt %s: %s', i.attempts, inbox_fail.reason) end
   where i.consumer = who.id and i.key = inbox_fail.key and i.token = inbox_fail.token and i.state = 'running'
-  returning i.state, ceil(extract(epoch from i.until - clock_timestamp()) * 1000), i.message_id, i.reason
-  into inbox_fail.state, inbox_fail.retry_after_ms, message, final;
+  returning i.state, ceil(extract(epoch from i.until - clock_timestamp()) * 1000), i.message_id, i.reason, i.attempts
+  into inbox_fail.state, inbox_fail.retry_after_ms, message, final, attempt;
+  if inbox_fail.state is not null then
+    perform avouch.note_attempt(message, 'attempt_failed', who.id, attempt, inbox_fail.key, inbox_fail.reason);
+  end if;
   if inbox_fail.state = 'rejected' then
     perform avouch.tell(who, inbox_fail.key, message, final);
   elsif inbox_fail.state is null then
@@ -1525,7 +1579,9 @@ grant insert, update, delete on avouch.instance, avouch.hold to avouch_runtime;
 grant update on avouch.shard to avouch_runtime;
 grant update (consumers) on avouch.meta to avouch_runtime;
 grant insert, update on avouch.reached, avouch.loss to avouch_runtime;
+grant insert, update, delete on avouch.plugin_use to avouch_runtime;
 grant delete on avouch.event to avouch_runtime;
+grant insert (subject, what, consumer, detail) on avouch.event to avouch_runtime;
 grant insert, delete on avouch.sample to avouch_runtime;
 grant insert, update, delete on avouch.endpoint, avouch.endpoint_secret, avouch.endpoint_token, avouch.notice, avouch.delivery to avouch_runtime;
 grant insert, delete on avouch.attempt to avouch_runtime;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -13,6 +13,8 @@ use crate::store::{self, Deployment, Store};
 
 /// Without a ring: the safety net.
 const POLL: Duration = Duration::from_secs(1);
+/// How often it is written down what was called.
+const TELL: Duration = Duration::from_secs(10);
 
 /// The loop.
 pub struct Deployments {
@@ -22,6 +24,7 @@ pub struct Deployments {
     rung: watch::Receiver<u64>,
     /// The deployment that each name's plugin, or its absence, comes from.
     known: HashMap<String, i64>,
+    told_at: Instant,
     trouble: bool,
     alarms: Alarms,
 }
@@ -35,20 +38,37 @@ impl Deployments {
         rung: watch::Receiver<u64>,
         alarms: Alarms,
     ) -> Self {
-        Self { store, rules, file_bytes_max, rung, known: HashMap::new(), trouble: false, alarms }
+        Self {
+            store,
+            rules,
+            file_bytes_max,
+            rung,
+            known: HashMap::new(),
+            told_at: Instant::now(),
+            trouble: false,
+            alarms,
+        }
     }
 
     /// Follows until `stop`.
     pub async fn run(mut self, stop: CancellationToken) {
+        self.follow_until(&stop).await;
+        if let Err(e) = self.tell_usage().await {
+            tracing::debug!(error = %e, "the last calls of plugins were not written down");
+        }
+    }
+
+    async fn follow_until(&mut self, stop: &CancellationToken) {
         loop {
             let result = tokio::select! {
                 () = stop.cancelled() => return,
                 result = self.pass() => result,
             };
-            match result {
+            let told = if self.told_at.elapsed() >= TELL { self.tell_usage().await } else { Ok(()) };
+            match result.and(told) {
                 Ok(()) => self.trouble = false,
                 Err(e) if !std::mem::replace(&mut self.trouble, true) => {
-                    tracing::warn!(error = %e, "deployed plugins cannot be read; trying again");
+                    tracing::warn!(error = %e, "deployed plugins cannot be read, or their calls not written down; trying again");
                 }
                 Err(_) => {}
             }
@@ -89,6 +109,20 @@ impl Deployments {
             self.known.insert(deployment.name, deployment.number);
         }
         Ok(())
+    }
+
+    /// Writes down what was called since the last time.
+    async fn tell_usage(&mut self) -> Result<(), store::Error> {
+        self.told_at = Instant::now();
+        let used = self.rules.usage().take();
+        if used.is_empty() {
+            return Ok(());
+        }
+        let told = self.store.use_plugins(&used).await;
+        if told.is_err() {
+            self.rules.usage().put_back(used);
+        }
+        told
     }
 
     async fn follow(&self, deployment: &Deployment) -> Result<(), Fault> {

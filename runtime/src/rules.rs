@@ -12,6 +12,7 @@ mod notification;
 mod plugin;
 mod powers;
 pub mod sql;
+pub mod usage;
 mod v1;
 
 use std::collections::{BTreeMap, HashMap};
@@ -124,6 +125,7 @@ pub struct Rules {
     plugins: RwLock<HashMap<String, Arc<Plugin>>>,
     calls: Semaphore,
     names: Names,
+    usage: usage::Usage,
 }
 
 impl Rules {
@@ -141,6 +143,7 @@ impl Rules {
             names: Names::new(labels_max, []),
             plugins: RwLock::default(),
             calls: Semaphore::new(config.calls_max),
+            usage: usage::Usage::default(),
             config: Arc::new(config.clone()),
         })
     }
@@ -171,6 +174,11 @@ impl Rules {
     /// The version that answers to this name.
     pub fn plugin(&self, name: &str) -> Option<Arc<Plugin>> {
         self.plugins.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    /// What was called since somebody wrote it down.
+    pub fn usage(&self) -> &usage::Usage {
+        &self.usage
     }
 
     /// Asks the plugin that the transaction names.
@@ -233,6 +241,7 @@ impl Rules {
         let (verdict, log) = plugin.run(call, &self.config, began).await;
         let took = began.elapsed();
         plugin.count(&verdict, took);
+        self.usage.count(plugin.name(), plugin.digest(), &verdict, took);
         Answer { verdict, digest: Some(plugin.digest()), log, took }
     }
 }

@@ -61,6 +61,8 @@ const INBOX_PAGES: i64 = 2048;
 const INBOX_PARTS: usize = 6;
 /// Lines of plugins' logs deleted in one pass; and events.
 const FORGET_ROWS: i64 = 20_000;
+/// So many rounds between two walks over all old events: those of what is still there stay, and are walked over again.
+const FORGET_ROUNDS: u32 = 12;
 
 /// What the loop is given.
 pub struct Parts {
@@ -90,6 +92,10 @@ pub struct Upkeep {
     restart_at: Instant,
     /// No look at how it goes before this.
     sample_at: Instant,
+    /// The event that was looked at last; 0: none yet.
+    event: i64,
+    /// No look at old events before this.
+    forget_at: Instant,
 }
 
 impl Upkeep {
@@ -105,6 +111,8 @@ impl Upkeep {
             retired_to: Uuid::nil(),
             restart_at: Instant::now(),
             sample_at: Instant::now(),
+            event: 0,
+            forget_at: Instant::now(),
         }
     }
 
@@ -154,10 +162,14 @@ impl Upkeep {
             self.parts.store.sample().await?;
             self.sample_at = Instant::now() + began.elapsed() * RESTART_PAUSE_FACTOR;
         }
-        match i64::try_from(self.config.history_hours) {
-            Ok(hours) if hours > 0 => self.parts.store.forget_events(hours, FORGET_ROWS).await.map(drop),
-            _ => Ok(()),
+        let hours = i64::try_from(self.config.history_hours).unwrap_or(0);
+        if hours > 0 && self.forget_at <= Instant::now() {
+            self.event = self.parts.store.forget_events(hours, FORGET_ROWS, self.event).await?;
+            if self.event == 0 {
+                self.forget_at = Instant::now() + Duration::from_millis(self.config.every_ms) * FORGET_ROUNDS;
+            }
         }
+        Ok(())
     }
 
     /// Tells what keeps old row versions from being removed.

@@ -4,6 +4,7 @@ mod acted;
 mod acting;
 mod history;
 mod listing;
+mod remembered;
 mod shell;
 
 use std::process::Stdio;

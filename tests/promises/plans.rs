@@ -84,7 +84,7 @@ const HOT: &[(&str, &str, &str, &str, &str)] = &[
         "0, 0, 700000, 0, gen_random_uuid()",
         "outbox_ready",
     ),
-    ("release_due", include_str!("../../runtime/src/store/release_due.sql"), "bigint", "1000", "outbox_delayed"),
+    ("release_due", include_str!("../../runtime/src/store/release_due.sql"), "bigint", "1000", "outbox_not_before"),
     ("payload", include_str!("../../runtime/src/store/payload.sql"), "uuid", "gen_random_uuid()", "outbox_pkey"),
     (
         "retire",

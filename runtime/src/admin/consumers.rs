@@ -135,7 +135,7 @@ pub async fn remove_consumer(
             "take its topics out there first",
         ));
     }
-    removal.check(&name, consumer.unfinished)?;
+    removal.check(&name, consumer.to_confirm())?;
     if !state.store.remove_consumer(by(&caller, removal.reason.as_deref()), &name).await? {
         return Err(Problem::conflict(format!("{name} is not waited for"), "nothing is to be done"));
     }

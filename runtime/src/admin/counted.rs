@@ -24,7 +24,7 @@ pub struct Counted {
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Removal {
-    /// How many messages may wait for it at most: needed if any does. They are counted to 10000, which stands for more too.
+    /// How many messages may wait for it at most: needed if any does. They are counted to about 10000, which stands for more too.
     pub confirm: Option<i64>,
     /// Why, for the audit.
     pub reason: Option<String>,

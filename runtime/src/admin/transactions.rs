@@ -27,13 +27,13 @@ pub struct Filter {
     state: Option<String>,
     /// Of this checker.
     checker: Option<String>,
-    /// Where the answer before this one ended: the id of its last transaction.
+    /// Where the answer before this one ended.
     cursor: Option<Uuid>,
     /// At most so many, 50 if it is not said, 500 at most.
     limit: Option<i64>,
 }
 
-/// An answer.
+/// An answer. It may hold fewer than were asked for, and still have a cursor: it looked as far as one answer looks.
 #[derive(Debug, Deserialize, Serialize, ToSchema)]
 pub struct Listed {
     /// Newest first.
@@ -52,9 +52,8 @@ pub async fn list_transactions(
 ) -> Result<Json<Listed>, Problem> {
     let states = states_of(filter.state.as_deref())?;
     let rows = rows_of(filter.limit)?;
-    let transactions = state.store.transactions(&states, filter.checker.as_deref(), filter.cursor, rows).await?;
-    let is_full = i64::try_from(transactions.len()).unwrap_or(i64::MAX) >= rows;
-    let cursor = transactions.last().filter(|_| is_full).map(|last| last.id);
+    let (transactions, cursor) =
+        state.store.transactions(&states, filter.checker.as_deref(), filter.cursor, rows).await?;
     Ok(Json(Listed { transactions, cursor }))
 }
 

@@ -113,7 +113,7 @@ fn table(consumers: &[Consumer]) -> String {
             c.stream.as_deref().into(),
             c.topics.join(" ").into(),
             role(c).into(),
-            counted(c.unfinished).into(),
+            unfinished(c).into(),
             c.oldest_s.map_or_else(|| "-".to_owned(), span).into(),
             counted(c.pending).into(),
             dead,
@@ -131,8 +131,12 @@ fn role(c: &Consumer) -> String {
     if c.is_paused { format!("{role}, paused") } else { role }
 }
 
+fn unfinished(c: &Consumer) -> String {
+    if c.is_least && c.unfinished <= COUNT_MAX { format!("{}+", c.unfinished) } else { counted(c.unfinished) }
+}
+
 fn counted(count: i64) -> String {
-    if count >= COUNT_MAX { format!("{count}+") } else { count.to_string() }
+    if count > COUNT_MAX { format!("{COUNT_MAX}+") } else { count.to_string() }
 }
 
 async fn show(operator: &Operator, name: &str) -> anyhow::Result<ExitCode> {
@@ -146,7 +150,7 @@ async fn show(operator: &Operator, name: &str) -> anyhow::Result<ExitCode> {
             ("stream", c.stream.clone().unwrap_or_default()),
             ("topics", c.topics.join(" ")),
             ("waited for", role(c)),
-            ("unfinished", counted(c.unfinished)),
+            ("unfinished", unfinished(c)),
             ("oldest", c.oldest_s.map_or_else(String::new, span)),
             ("send again", counted(c.pending)),
             ("dead", counted(c.dead)),
@@ -181,9 +185,9 @@ async fn remove(
     let Some(consumer) = find(operator, name).await? else { return Err(unknown(name)) };
     let lost = format!(
         "{} messages that {name} has not finished count as consumed if nobody else lacks them",
-        counted(consumer.unfinished)
+        unfinished(&consumer)
     );
-    if !consent.allows_removal(consumer.unfinished, &lost)? {
+    if !consent.allows_removal(consumer.to_confirm(), &lost)? {
         return bulk::nothing_done();
     }
     let done = operator.store.remove_consumer(operator.by(why), name).await?;

@@ -114,7 +114,7 @@ async fn list(operator: &Operator, which: List) -> anyhow::Result<ExitCode> {
     let mut transactions = Vec::new();
     for states in asked {
         let left = which.limit - i64::try_from(transactions.len()).unwrap_or(which.limit);
-        transactions.extend(operator.store.transactions(&states, which.checker.as_deref(), None, left).await?);
+        transactions.extend(operator.store.transactions(&states, which.checker.as_deref(), None, left).await?.0);
     }
     let listed = Listed { transactions };
     operator.tell(&listed, || table(&listed.transactions))?;
@@ -192,7 +192,7 @@ async fn decide(operator: &Operator, which: Which, act: Act) -> anyhow::Result<E
 async fn in_doubt(operator: &Operator, checker: &str) -> anyhow::Result<Vec<Uuid>> {
     let (mut ids, mut before) = (Vec::new(), None);
     loop {
-        let some = operator.store.transactions(&["in_doubt".into()], Some(checker), before, ANSWER_ROWS).await?;
+        let (some, _) = operator.store.transactions(&["in_doubt".into()], Some(checker), before, ANSWER_ROWS).await?;
         ids.extend(some.iter().map(|tx| tx.id));
         match some.last() {
             Some(last) => before = Some(last.id),

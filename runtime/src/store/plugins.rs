@@ -1,10 +1,13 @@
 //! Deployed plugins: which version answers to each name, and its file.
 
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use uuid::Uuid;
 
 use super::{Error, Store};
+use crate::rules::usage::Used;
 
 /// What answers to a plugin's name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,6 +66,20 @@ impl Store {
         let texts: Vec<&str> = lines.iter().map(|l| l.line.as_str()).collect();
         let sql = include_str!("log_plugins.sql");
         self.verdicts.execute(sql, &[&plugins, &digests, &transactions, &levels, &texts]).await.map(drop)
+    }
+
+    /// Adds calls of plugins, by version, to those of this hour.
+    pub async fn use_plugins(&self, used: &HashMap<Arc<str>, Used>) -> Result<(), Error> {
+        let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+        let us = |took: Duration| i64::try_from(took.as_micros()).unwrap_or(i64::MAX);
+        let of = |figure: &dyn Fn(&Used) -> i64| used.values().map(figure).collect::<Vec<i64>>();
+        let names: Vec<&str> = used.values().map(|u| u.name.as_str()).collect();
+        let digests: Vec<&str> = used.keys().map(|digest| &**digest).collect();
+        let counts = [of(&|u| number(u.calls)), of(&|u| number(u.errors)), of(&|u| number(u.faults))];
+        let times = [of(&|u| us(u.took)), of(&|u| us(u.took_max))];
+        let sql = include_str!("use_plugins.sql");
+        let [calls, errors, faults] = &counts;
+        self.control.execute(sql, &[&names, &digests, calls, errors, faults, &times[0], &times[1]]).await.map(drop)
     }
 
     /// Deletes all but the newest lines, at most `rows` of them. Returns how many.

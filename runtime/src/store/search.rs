@@ -19,7 +19,7 @@ pub struct Search {
     pub topic: Option<String>,
     /// With this key.
     pub key: Option<String>,
-    /// In this state: prepared, ready, sent, consumed, cancelled, dead or discarded.
+    /// In this state: prepared, ready, delayed (ready, and its time has not come), sent, consumed, cancelled, dead or discarded.
     pub state: Option<String>,
     /// For which this consumer is waited, or for which they are dead; `-` with state dead: never sent.
     pub consumer: Option<String>,
@@ -40,7 +40,7 @@ pub struct Search {
 /// An answer. It may hold fewer messages than were asked for, and still have a cursor: it looked as far as one answer looks.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Found {
-    /// Newest first; those that wait (ready ones, and those of a consumer) oldest first.
+    /// Newest first; those that wait (ready ones, and those of a consumer) oldest first, delayed ones soonest first.
     pub messages: Vec<Message>,
     /// Where the next answer goes on; none: there are no more.
     pub cursor: Option<String>,
@@ -62,6 +62,8 @@ enum Way {
     Dead { before: i64 },
     /// Those that may be sent, oldest first.
     Ready { after: i64 },
+    /// Those that wait for their time, soonest first: microseconds since 1970, and the id.
+    Delayed { after: (i64, Uuid) },
     /// Those that transactions hold, newest first.
     Prepared { before: (Uuid, i64) },
     /// Those that a consumer has not finished, in the order of its stream.
@@ -69,7 +71,7 @@ enum Way {
 }
 
 /// States that a message can be in.
-const STATES: [&str; 7] = ["prepared", "ready", "sent", "consumed", "cancelled", "dead", "discarded"];
+const STATES: [&str; 8] = ["prepared", "ready", "delayed", "sent", "consumed", "cancelled", "dead", "discarded"];
 /// The database's clock says when a transaction was decided, ours that it is not.
 const CLOCKS_APART: Duration = Duration::minutes(1);
 const LIMIT: i64 = 50;
@@ -100,6 +102,8 @@ impl Search {
             Way::Waiting { after: (0, 0) }
         } else if state == Some("ready") {
             Way::Ready { after: i64::MIN }
+        } else if state == Some("delayed") {
+            Way::Delayed { after: (0, Uuid::nil()) }
         } else if state == Some("prepared") {
             Way::Prepared { before: (Uuid::max(), i64::MAX) }
         } else {
@@ -129,6 +133,7 @@ impl Way {
             Self::Key { .. } => Self::Key { before: first.parse().ok()? },
             Self::Dead { .. } => Self::Dead { before: first.parse().ok()? },
             Self::Ready { .. } => Self::Ready { after: first.parse().ok()? },
+            Self::Delayed { .. } => Self::Delayed { after: (first.parse().ok()?, second.parse().ok()?) },
             Self::Prepared { .. } => Self::Prepared { before: (first.parse().ok()?, second.parse().ok()?) },
             Self::Waiting { .. } => Self::Waiting { after: (first.parse().ok()?, second.parse().ok()?) },
         })
@@ -186,6 +191,10 @@ impl Store {
             Way::Ready { after } => {
                 let sql = include_str!("views/find_ready.sql");
                 self.views.request(sql, &[&after, topic, &since, &until, &rows]).await
+            }
+            Way::Delayed { after: (at_us, id) } => {
+                let sql = include_str!("views/find_delayed.sql");
+                self.views.request(sql, &[&at_us, &id, topic, &since, &until, &rows]).await
             }
             Way::Prepared { before: (tx, seq) } => {
                 let sql = include_str!("views/find_prepared.sql");
@@ -247,5 +256,8 @@ mod tests {
         assert!(refused(other).contains("another search"));
         let dead = Search { cursor: Some("17".into()), state: Some("dead".into()), ..Search::default() };
         assert_eq!(dead.way(), Ok(Way::Dead { before: 17 }));
+        let cursor = Some(format!("17.{}", Uuid::max()));
+        let delayed = Search { cursor, state: Some("delayed".into()), ..Search::default() };
+        assert_eq!(delayed.way(), Ok(Way::Delayed { after: (17, Uuid::max()) }));
     }
 }

@@ -11,9 +11,11 @@ impl Store {
         Ok((rows.len(), rows.first().map(|r| r.get(0))))
     }
 
-    /// Deletes up to `rows_max` events that are older than so many hours. Returns how many.
-    pub async fn forget_events(&self, hours: i64, rows_max: i64) -> Result<u64, Error> {
-        self.control.execute(include_str!("forget_events.sql"), &[&hours, &rows_max]).await
+    /// Deletes events that are older than so many hours, of messages and transactions that are gone: `rows_max` behind `after` are looked
+    /// at. Returns where to go on; 0, at the first one, when there is nothing older left.
+    pub async fn forget_events(&self, hours: i64, rows_max: i64, after: i64) -> Result<i64, Error> {
+        let rows = self.control.query(include_str!("forget_events.sql"), &[&hours, &rows_max, &after]).await?;
+        Ok(rows.first().map_or(0, |row| row.get(0)))
     }
 
     /// Writes down how it goes, unless somebody just did.

@@ -21,6 +21,16 @@ use super::{Error, Store};
 /// Dead messages that are looked at for their groups: a page of them is answered within a fifth of a second.
 pub const GROUPED_MAX: i64 = 30_000;
 
+/// One page of what several looks found, and before which the next one goes on. One of them looked no further than to `looked_to`.
+fn merged(mut found: Vec<Transaction>, looked_to: Option<Uuid>, rows_max: i64) -> (Vec<Transaction>, Option<Uuid>) {
+    found.sort_by_key(|tx| std::cmp::Reverse(tx.id));
+    found.retain(|tx| looked_to.is_none_or(|end| tx.id >= end));
+    let rows_max = usize::try_from(rows_max).unwrap_or(0);
+    let next = if found.len() >= rows_max { found.get(rows_max.saturating_sub(1)).map(|tx| tx.id) } else { looked_to };
+    found.truncate(rows_max);
+    (found, next)
+}
+
 impl Store {
     /// How it goes.
     pub async fn status(&self) -> Result<Status, Error> {
@@ -28,22 +38,36 @@ impl Store {
         status.pop().ok_or_else(|| Error::Retry("the status came without a row".into()))
     }
 
-    /// Transactions in one of these states before `before`, newest first, of this checker if one is named.
+    /// Transactions in one of these states before `before`, newest first, of this checker if one is named; and before which the next answer
+    /// goes on, if there may be more: an answer may hold fewer than were asked for, because it looks only so far.
     pub async fn transactions(
         &self,
         states: &[String],
         checker: Option<&str>,
         before: Option<Uuid>,
         rows_max: i64,
-    ) -> Result<Vec<Transaction>, Error> {
+    ) -> Result<(Vec<Transaction>, Option<Uuid>), Error> {
         let before = before.unwrap_or(Uuid::max());
-        if states.iter().all(|s| s == "in_doubt") {
-            return self.documents(include_str!("views/in_doubt.sql"), &[&checker, &before, &rows_max]).await;
+        // Each sort has an index of its own.
+        let (mut found, mut looked_to) = (Vec::new(), None);
+        for (state, sql) in
+            [("in_doubt", include_str!("views/in_doubt.sql")), ("prepared", include_str!("views/undecided.sql"))]
+        {
+            if states.iter().any(|s| s == state) {
+                found.extend(self.documents::<Transaction>(sql, &[&checker, &before, &rows_max]).await?);
+            }
         }
-        if states.iter().all(|s| s == "prepared") {
-            return self.documents(include_str!("views/undecided.sql"), &[&checker, &before, &rows_max]).await;
+        let decided: Vec<_> = states.iter().filter(|s| *s != "in_doubt" && *s != "prepared").collect();
+        if !decided.is_empty() {
+            let params: Params<'_> = &[&decided, &checker, &before, &rows_max];
+            let some: Vec<Transaction> = self.documents(include_str!("views/transactions.sql"), params).await?;
+            if i64::try_from(some.len()).unwrap_or(i64::MAX) < rows_max {
+                let end = self.views.request(include_str!("views/tx_looked_to.sql"), &[&before]).await?;
+                looked_to = end.first().map(|row| row.get(0));
+            }
+            found.extend(some);
         }
-        self.documents(include_str!("views/transactions.sql"), &[&states, &checker, &before, &rows_max]).await
+        Ok(merged(found, looked_to, rows_max))
     }
 
     /// One transaction.

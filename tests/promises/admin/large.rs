@@ -71,6 +71,8 @@ async fn places(client: &Client) -> Vec<String> {
         "key=nobody",
         "state=ready",
         "state=ready&topic=nothing",
+        "state=delayed",
+        "state=delayed&topic=nothing",
         "state=prepared",
         "state=dead",
         "state=dead&failure=nothing",

@@ -352,3 +352,34 @@ async fn those_who_watch_have_seats_and_leave_them() {
     drop(streams);
     until("a seat to be free", secs(60), async || (send(watch()).await.status() == 200).then_some(())).await;
 }
+
+#[tokio::test]
+async fn old_doubts_and_rare_transactions_are_found_behind_twenty_thousand_others() {
+    let served = Served::new().await;
+    served
+        .sql(
+            "insert into avouch.tx (id, checker, state, check_at) values (avouch.uuid_v7(), 'rare', 'in_doubt', now()); \
+             insert into avouch.tx (id, checker, state, check_at) values (avouch.uuid_v7(), 'rare', 'committed', now()); \
+             insert into avouch.tx (id, checker, state, check_at) select avouch.uuid_v7(), 'busy', 'committed', now() from generate_series(1, 20500)",
+        )
+        .await;
+    let token = served.token("looker", "view").await;
+    let page = async |query: &str| {
+        json_of(send(served.ask(Method::GET, &format!("/v1/transactions?{query}")).bearer_auth(&token)).await).await
+    };
+    let undecided = page("").await;
+    assert_eq!(undecided["transactions"].as_array().map(Vec::len), Some(1), "{undecided}");
+    assert_eq!((&undecided["transactions"][0]["checker"], &undecided["cursor"]), (&json!("rare"), &Value::Null));
+    // With others, in the order of their ids, and none is left out.
+    let mut found = Vec::new();
+    let mut cursor = String::new();
+    for _ in 0..5 {
+        let part = page(&format!("checker=rare&state=in_doubt,committed{cursor}")).await;
+        found.extend(part["transactions"].as_array().expect("a list").iter().map(|t| t["state"].clone()));
+        match part["cursor"].as_str() {
+            Some(at) => cursor = format!("&cursor={at}"),
+            None => break,
+        }
+    }
+    assert_eq!(found, ["committed", "in_doubt"]);
+}

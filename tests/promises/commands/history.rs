@@ -212,6 +212,70 @@ async fn history_of_a_transaction_tells_each_answer_and_the_version_that_gave_it
         &shown,
         &["tx prepared", "in progress", "in progress", "unknown", "tx rolled_back", "the card declined"],
     );
+    // Told every ten seconds.
+    let used = until("the calls are written down", LIMIT, async || {
+        let deployment = json_of(&relayed, &["plugin", "show", "hesitant"]).await["deployments"][0].clone();
+        (deployment["calls"] == 4).then_some(deployment)
+    })
+    .await;
+    assert_eq!((&used["errors"], &used["faults"]), (&json!(0), &json!(0)));
+    assert!(used["mean_ms"].as_f64() > Some(0.0) && used["max_ms"].as_f64() >= used["mean_ms"].as_f64(), "{used:#}");
+}
+
+#[tokio::test]
+async fn message_that_a_removed_consumer_never_finished_says_so() {
+    let relayed = Relayed::start(CONSUMER).await;
+    let id = insert(&relayed, "orders.new").await;
+    relayed.client.execute("select avouch.remove_consumer('billing', 'it is gone')", &[]).await.expect("is valid");
+    let told = until("nobody waits for it", LIMIT, async || {
+        let events = history(&relayed, &["messages", "show", &id.to_string()]).await;
+        events.into_iter().find(|e| e["what"] == "released_from")
+    })
+    .await;
+    assert_eq!((&told["consumer"], &told["detail"]["from"]), (&json!("billing"), &json!("sent")), "{told:#}");
+}
+
+#[tokio::test]
+async fn message_that_is_sent_again_to_somebody_for_whom_nobody_waits_says_so() {
+    let relayed = Relayed::start(&CONSUMER.replace("topics", "required = false\ntopics")).await;
+    let id = insert(&relayed, "orders.new").await;
+    let replay = "select avouch.replay('billing', array[$1]::uuid[])";
+    relayed.client.execute(replay, &[&id]).await.expect("is valid");
+    let told = until("it is sent again", LIMIT, async || {
+        let events = history(&relayed, &["messages", "show", &id.to_string()]).await;
+        events.into_iter().find(|e| e["what"] == "sent_again")
+    })
+    .await;
+    assert_eq!((&told["consumer"], &told["detail"]["reason"]), (&json!("billing"), &json!("replayed")), "{told:#}");
+    assert!(told["detail"]["sequence"].as_i64() > Some(0), "{told:#}");
+}
+
+#[tokio::test]
+async fn what_is_still_there_keeps_its_history_and_what_is_gone_does_not() {
+    let relayed = Relayed::start("[upkeep]\nevery_ms = 100\nhistory_hours = 1\n").await;
+    let (held, gone) = (insert(&relayed, "orders.new").await, Uuid::now_v7());
+    let old = "insert into avouch.event (subject, what, at, detail) \
+               select s, 'dead', now() - interval '2 h', '{}' from unnest($1::uuid[]) s, generate_series(1, 3)";
+    relayed.client.execute(old, &[&vec![held, gone]]).await.expect("is valid");
+    let young = "insert into avouch.event (subject, what, detail) values ($1, 'dead', '{}')";
+    relayed.client.execute(young, &[&gone]).await.expect("is valid");
+    let counts = async || {
+        let sql = "select count(*) filter (where subject = $1), count(*) filter (where subject = $2) from avouch.event";
+        let row = relayed.client.query_one(sql, &[&held, &gone]).await.expect("is valid");
+        (row.get::<_, i64>(0), row.get::<_, i64>(1))
+    };
+    until("what is gone is forgotten", LIMIT, async || (counts().await.1 == 1).then_some(())).await;
+    assert_eq!(counts().await, (3, 1), "the message's own, and what happened just now");
+}
+
+/// A message, sent.
+async fn insert(relayed: &Relayed, topic: &str) -> Uuid {
+    let sql = "insert into avouch.outbox (topic, payload) values ($1, '{}') returning id";
+    let id: Uuid = relayed.client.query_one(sql, &[&topic]).await.expect("is valid").get(0);
+    let is_sent = "select from avouch.outbox where id = $1 and sent_at is not null";
+    until("it is sent", LIMIT, async || relayed.client.query_opt(is_sent, &[&id]).await.expect("is valid").map(drop))
+        .await;
+    id
 }
 
 #[tokio::test]

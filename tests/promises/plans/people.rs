@@ -30,6 +30,7 @@ const ASKED: &[(&str, &str, &str)] = &[
         "bigint, text, text, text, text, uuid, uuid, bigint",
         "9223372036854775807, null, null, 'billing', null, @any, 50",
     ),
+    ("views/find_delayed.sql", "bigint, uuid, text, uuid, uuid, bigint", "0, @min, null, @any, 50"),
     (
         "views/find_key.sql",
         "text, uuid, uuid, text, text, text, bigint",
@@ -56,6 +57,7 @@ const ASKED: &[(&str, &str, &str)] = &[
     ("views/transaction.sql", "uuid", "'@tx'"),
     ("views/transactions.sql", "text[], text, uuid, bigint", "'{committed}', null, @max, 50"),
     ("views/tx_timeline.sql", "uuid", "'@doubt'"),
+    ("views/tx_looked_to.sql", "uuid", "@max"),
     ("views/undecided.sql", "text, uuid, bigint", "null, @max, 50"),
     ("views/unfinished_records.sql", "text, bigint", "'billing', 100"),
     ("operate/decide_record.sql", "text, text, text, text, text", "'ann', 'x', 'billing', '@parked', 'retry'"),

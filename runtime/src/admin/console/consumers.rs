@@ -32,6 +32,12 @@ pub fn consumers(visit: &Visit, all: &[Consumer]) -> Markup {
     )
 }
 
+/// How much it has not finished; `≥` where what others have not finished was too much to look at all of it.
+fn unfinished(c: &Consumer) -> String {
+    let counted = count(c.unfinished);
+    if c.is_least && !counted.starts_with('>') { format!("≥ {counted}") } else { counted }
+}
+
 fn row(visit: &Visit, c: &Consumer) -> Markup {
     let w = visit.w;
     html! {
@@ -39,7 +45,7 @@ fn row(visit: &Visit, c: &Consumer) -> Markup {
             th scope="row" data-label=(w.name) { a href={ "/consumers/" (segment(&c.name)) } { (shown(&c.name)) } }
             td data-label=(w.state) { (sign(visit, c)) }
             td data-label=(w.topics) { (topics(c)) }
-            td.n data-label=(w.unfinished) { (count(c.unfinished)) }
+            td.n data-label=(w.unfinished) { (unfinished(c)) }
             td.n data-label=(w.oldest) { @if let Some(age) = c.oldest_s { (span(w, age)) } @else { (or_dash(None)) } }
             td.n data-label=(w.state_pending) { (count(c.pending)) }
             td.n data-label=(w.state_dead) { (count(c.dead)) }
@@ -80,7 +86,7 @@ pub fn consumer(visit: &Visit, c: &Consumer, records: &[InboxRecord]) -> Markup 
             (heading(&html! { (w.consumer) " " (code(&c.name)) }, &sign(visit, c)))
             div.deeds { (replay(visit, c)) @for deed in deeds(visit, c) { (folded(visit, &deed)) } }
             dl.facts {
-                dt { (w.unfinished) } dd { a href=(address("/messages", &[("consumer", &c.name)])) { (count(c.unfinished)) } }
+                dt { (w.unfinished) } dd { a href=(address("/messages", &[("consumer", &c.name)])) { (unfinished(c)) } }
                 dt { (w.oldest) } dd { @if let Some(age) = c.oldest_s { (span(w, age)) } @else { (or_dash(None)) } }
                 dt { (w.state_pending) } dd { (count(c.pending)) }
                 dt { (w.state_dead) } dd { a href=(address("/messages", &[("state", "dead"), ("consumer", &c.name)])) { (count(c.dead)) } }
@@ -161,10 +167,10 @@ fn deeds<'a>(visit: &'a Visit, c: &Consumer) -> Vec<Deed<'a>> {
         role: Role::Admin,
         action: format!("/consumers/{}/remove", segment(&c.name)),
         name: w.remove,
-        effect: html! { (told(w.remove_consumer_effect, &[html! { b { (count(c.unfinished)) } }])) },
+        effect: html! { (told(w.remove_consumer_effect, &[html! { b { (unfinished(c)) } }])) },
         weight: Weight::Heavy,
         why: Why::Required,
-        fields: with_at_most(visit, c.unfinished),
+        fields: with_at_most(visit, c.to_confirm()),
     };
     vec![hold, remove]
 }

@@ -83,7 +83,7 @@ fn stations(w: &'static Words, s: &Status) -> [Station; 9] {
             Some("/transactions?state=in_doubt"),
         ),
         station(1, 1, "calm", w.state_prepared, count(s.prepared), Some("/messages?state=prepared")),
-        station(2, 1, "calm", w.delayed, count(s.delayed), Some("/messages?state=ready")),
+        station(2, 1, "calm", w.delayed, count(s.delayed), Some("/messages?state=delayed")),
         station(3, 1, alarm(s.dead, "bad"), w.state_dead, count(s.dead), Some("/dead")),
     ]
 }

@@ -142,13 +142,14 @@ pub async fn transactions(
     Query(filter): Query<Filter>,
 ) -> Page {
     let (checker, before) = (filter.checker(), filter.before);
-    let in_doubt = if filter.has_doubts_first() {
+    let (in_doubt, more_doubts) = if filter.has_doubts_first() {
         state.store.transactions(&["in_doubt".to_owned()], checker, None, rows(ROWS)).await?
     } else {
-        Vec::new()
+        (Vec::new(), None)
     };
-    let others = state.store.transactions(&filter.states(), checker, before, rows(ROWS)).await?;
-    Ok(html(super::transactions::transactions(&visit, &filter, &in_doubt, &others, ROWS)))
+    let (others, next) = state.store.transactions(&filter.states(), checker, before, rows(ROWS)).await?;
+    let doubts = (in_doubt.as_slice(), more_doubts.is_some());
+    Ok(html(super::transactions::transactions(&visit, &filter, doubts, &others, next)))
 }
 
 pub async fn transaction(

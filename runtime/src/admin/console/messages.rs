@@ -23,7 +23,7 @@ pub enum Outcome {
 }
 
 /// In the order of a message's life.
-const STATES: [&str; 7] = ["prepared", "ready", "sent", "consumed", "dead", "discarded", "cancelled"];
+const STATES: [&str; 8] = ["prepared", "ready", "delayed", "sent", "consumed", "dead", "discarded", "cancelled"];
 
 /// The page.
 pub fn messages(visit: &Visit, wanted: &Wanted, consumers: &[String], outcome: &Outcome) -> Markup {
@@ -89,6 +89,7 @@ fn state_name(visit: &Visit, state: &str) -> &'static str {
     match state {
         "prepared" => w.state_prepared,
         "ready" => w.state_ready,
+        "delayed" => w.delayed,
         "sent" => w.state_sent,
         "consumed" => w.state_consumed,
         "dead" => w.state_dead,

@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::deeds::{Deed, Weight, Why, all, folded, hidden};
-use super::figures::{bytes, time};
+use super::figures::{bytes, number, span, time};
 use super::frame::{Here, page};
 use super::shown::{code, digest, shown};
 use super::signs::{address, chip, empty, heading, or_dash, segment, table, transaction_link};
@@ -25,11 +25,12 @@ pub fn plugins(visit: &Visit, deployments: &[Deployment]) -> Markup {
             @if current.is_empty() {
                 (empty(w.no_plugins, &told(w.no_plugins_do, &[html! { code { "avouch plugin new" } }, html! { code { "avouch plugin deploy" } }])))
             } @else {
-                (table(w.plugins, &[w.name, w.version, w.plugin_version, w.grants, w.deployed, w.who], &html! {
+                (table(w.plugins, &[w.name, w.version, w.plugin_version, w.grants, w.deployed, w.who, w.calls_a_day, w.plugin_errors, w.plugin_faults, w.plugin_took], &html! {
                     @for d in current {
                         tr data-open="" {
                             th scope="row" data-label=(w.name) { a href={ "/plugins/" (segment(&d.name)) } { (shown(&d.name)) } }
                             (version(visit, d))
+                            (used(visit, d))
                         }
                     }
                 }))
@@ -46,6 +47,19 @@ fn version(visit: &Visit, d: &Deployment) -> Markup {
         td data-label=(w.grants) { (grants(visit, d)) }
         td data-label=(w.deployed) { (time(visit, d.at)) }
         td data-label=(w.who) { (shown(&d.actor)) }
+    }
+}
+
+/// The last 24 hours of this version.
+fn used(visit: &Visit, d: &Deployment) -> Markup {
+    let w = visit.w;
+    let took =
+        d.mean_ms.zip(d.max_ms).map(|(mean, max)| format!("{} / {}", span(w, mean / 1_000.0), span(w, max / 1_000.0)));
+    html! {
+        td.n data-label=(w.calls_a_day) { (number(d.calls)) }
+        td.n data-label=(w.plugin_errors) { (number(d.errors)) }
+        td.n data-label=(w.plugin_faults) { @if d.faults > 0 { (chip("bad", &html! { (number(d.faults)) })) } @else { (number(d.faults)) } }
+        td.n data-label=(w.plugin_took) { (or_dash(took.as_deref())) }
     }
 }
 
@@ -72,7 +86,7 @@ pub fn plugin(visit: &Visit, name: &str, deployments: &[Deployment], lines: &[Pl
             @if current.is_some_and(|d| d.digest.is_some()) { (all(visit, &[remove(visit, name)])) }
             section aria-labelledby="versions" {
                 h2 #versions { (w.versions) }
-                (table(w.versions, &[w.deployed, w.who, w.version, w.plugin_version, w.size, w.grants, w.action], &html! {
+                (table(w.versions, &[w.deployed, w.who, w.version, w.plugin_version, w.size, w.grants, w.calls_a_day, w.plugin_errors, w.plugin_faults, w.plugin_took, w.action], &html! {
                     @for d in deployments { (deployment(visit, d, current)) }
                 }))
             }
@@ -100,6 +114,7 @@ fn deployment(visit: &Visit, d: &Deployment, current: Option<&Deployment>) -> Ma
             td data-label=(w.plugin_version) { @if let Some(hash) = &d.digest { (digest(hash)) } @else { (or_dash(None)) } }
             td.n data-label=(w.size) { @if let Some(size) = d.bytes { (bytes(size)) } }
             td data-label=(w.grants) { (grants(visit, d)) }
+            (used(visit, d))
             td data-label=(w.action) {
                 @if let Some(hash) = d.digest.as_ref().filter(|hash| Some(*hash) != answers_now) {
                     (folded(visit, &Deed {

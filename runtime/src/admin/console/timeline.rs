@@ -68,7 +68,7 @@ fn kind(event: &Event) -> &'static str {
         "received" | "consumed" | "committed" | "inbox_done" => "good",
         // Asked for by somebody: nothing went wrong.
         "missed" if event.actor.is_some() => "way",
-        "dead" | "missed" | "in_doubt" | "inbox_rejected" | "inbox_parked" => "bad",
+        "dead" | "missed" | "attempt_failed" | "attempt_lost" | "in_doubt" | "inbox_rejected" | "inbox_parked" => "bad",
         "sent" | "sent_again" | "resent" | "inbox_running" => "way",
         _ => "past",
     }
@@ -85,6 +85,10 @@ fn name(visit: &Visit, event: &Event) -> Markup {
         "sent_again" => w.ev_sent_again,
         "resent" => w.ev_resent,
         "asked" => w.ev_asked,
+        "asked_before" => w.ev_asked_before,
+        "attempt_failed" => w.ev_attempt_failed,
+        "attempt_lost" => w.ev_attempt_lost,
+        "released_from" => w.ev_released_from,
         "ready" => w.ev_ready,
         what => {
             return match what.strip_prefix("inbox_") {
@@ -125,6 +129,9 @@ fn label(visit: &Visit, name: &str) -> Markup {
         "generation" => w.generation,
         "tries" => w.tries,
         "attempts" => w.attempts,
+        "attempt" => w.attempt,
+        "key" => w.key,
+        "since" => w.since,
         "checks" => w.checks,
         "sent_at" => w.sent_before,
         "until" => w.until_when,
@@ -140,7 +147,7 @@ fn field(visit: &Visit, name: &str, value: &Value) -> Markup {
         ("by", Value::String(text)) => decider(visit, text),
         ("plugin", Value::String(text)) => digest(text),
         ("from", Value::String(text)) => state(visit, text),
-        ("sent_at" | "until" | "next", Value::String(text)) => {
+        ("sent_at" | "until" | "next" | "since", Value::String(text)) => {
             OffsetDateTime::parse(text, &Rfc3339).map_or_else(|_| shown(text), |at| time(visit, at))
         }
         (_, Value::String(text)) => shown(text),

@@ -46,13 +46,13 @@ impl Filter {
     }
 }
 
-/// The page. `rows_max` of them mean that there may be more.
+/// The page: those in doubt, and whether there are more of them; the others, and before which there may be more of them.
 pub fn transactions(
     visit: &Visit,
     filter: &Filter,
-    in_doubt: &[Transaction],
+    (in_doubt, has_more): (&[Transaction], bool),
     others: &[Transaction],
-    rows_max: usize,
+    next: Option<Uuid>,
 ) -> Markup {
     let w = visit.w;
     page(
@@ -70,20 +70,21 @@ pub fn transactions(
                     } @else {
                         p.intro { (w.doubts_intro) }
                         (transaction_table(visit, in_doubt))
-                        @if in_doubt.len() == rows_max {
+                        @if has_more {
                             p.more { a.button href=(address("/transactions", &[("state", "in_doubt"), ("checker", &filter.checker)])) { (w.all_of_them) } }
                         }
                     }
                 }
                 h2 { (w.lately) }
             }
-            @if others.is_empty() {
+            @if others.is_empty() && next.is_some() {
+                (empty(w.nothing_here, &html! { (w.nothing_here_do) }))
+            } @else if others.is_empty() {
                 (empty(w.no_transactions, &told(w.no_transactions_do, &[html! { code { "avouch.prepare" } }])))
             } @else {
                 (transaction_table(visit, others))
             }
-            @if let Some(last) = others.last().filter(|_| others.len() == rows_max) {
-                @let before = last.id.to_string();
+            @if let Some(before) = next.map(|id| id.to_string()) {
                 p.more {
                     a.button rel="next" href=(address("/transactions", &[("state", &filter.state), ("checker", &filter.checker), ("before", &before)])) { (w.older) }
                 }

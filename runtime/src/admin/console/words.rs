@@ -65,6 +65,7 @@ words! {
     age: "Age", "时长";
     answers: "answers", "应答中";
     attempts: "Attempts", "尝试次数";
+    attempt: "Attempt", "第几次尝试";
     begun: "Begun", "开始于";
     before_that: "From", "原状态";
     changed: "Changed", "变更于";
@@ -204,6 +205,14 @@ words! {
     ev_sent_again: "sent again", "重发";
     ev_resent: "resent", "人工重发";
     ev_asked: "checker asked", "询问回查插件";
+    calls_a_day: "Calls, 24 h", "24 小时调用";
+    plugin_errors: "Could not tell", "无法判断";
+    plugin_faults: "Faults", "故障";
+    plugin_took: "Took, mean / longest", "耗时（平均 / 最长）";
+    ev_asked_before: "checker asked before", "此前询问回查插件";
+    ev_attempt_failed: "attempt failed", "处理失败";
+    ev_attempt_lost: "attempt ended without a word", "处理中断，无结果";
+    ev_released_from: "not waited for any more", "不再等待";
     ev_ready: "ready again", "再次就绪";
     by_producer: "its producer", "生产者";
     by_checker: "its checker", "回查插件";

@@ -104,8 +104,9 @@ pub struct Event {
     pub at: OffsetDateTime,
     /// message or transaction.
     pub subject: String,
-    /// What: inserted, released, sent, received, consumed, dead, resent, ready, discarded, cancelled, missed, sent_again; of a transaction
-    /// prepared, asked, committed, rolled_back, in_doubt; of a consumer's record inbox_running and the like.
+    /// What: inserted, released, sent, received, consumed, dead, resent, ready, discarded, cancelled, missed, `sent_again`, `released_from` (a
+    /// consumer that is not waited for any more); of a consumer's attempts `attempt_failed` and `attempt_lost`, of its record `inbox_running`
+    /// and the like; of a transaction prepared, asked, `asked_before` (so many more answers), committed, `rolled_back`, `in_doubt`.
     pub what: String,
     /// The consumer that it is about.
     pub consumer: Option<String>,
@@ -184,18 +185,28 @@ pub struct Consumer {
     pub receipt: String,
     /// It is paused.
     pub is_paused: bool,
-    /// What it has not finished; counted to 10000.
+    /// What it has not finished; counted to 10001.
     pub unfinished: i64,
+    /// It may be more: what is unfinished was looked at in order until there was too much, of other consumers perhaps.
+    #[serde(default)]
+    pub is_least: bool,
     /// The age of the oldest of that, in seconds.
     pub oldest_s: Option<f64>,
-    /// What is to be sent to it again; counted to 10000.
+    /// What is to be sent to it again; counted to 10001.
     pub pending: i64,
-    /// What is dead for it; counted to 10000.
+    /// What is dead for it; counted to 10001.
     pub dead: i64,
     /// How long a token of the gate holds, in ms.
     pub lease_ms: i32,
     /// How often a failing message is tried.
     pub attempts_max: i32,
+}
+
+impl Consumer {
+    /// How many messages somebody must have seen who removes it: what it has not finished, and not nought where more may wait.
+    pub fn to_confirm(&self) -> i64 {
+        self.unfinished.max(self.is_least.into())
+    }
 }
 
 /// A consumer's record of one piece of work.
@@ -248,6 +259,16 @@ pub struct Deployment {
     pub is_current: bool,
     /// Size of its file in bytes.
     pub bytes: Option<i64>,
+    /// Calls of this version in the last 24 hours.
+    pub calls: i64,
+    /// Of these: it said that it cannot tell.
+    pub errors: i64,
+    /// Of these: it trapped, ran into a limit, or gave no answer in time.
+    pub faults: i64,
+    /// How long a call took, in ms, without waiting for its turn.
+    pub mean_ms: Option<f64>,
+    /// How long the longest took, in ms.
+    pub max_ms: Option<f64>,
 }
 
 /// A line that a plugin logged, or why it gave no answer.

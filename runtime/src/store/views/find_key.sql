@@ -19,7 +19,7 @@ with looked as materialized (
   ) r
   where r.key = $1 and r.id < $2 and r.id >= $3
   union all
-  select d.id, d.topic, d.state, d.awaiting
+  select d.id, d.topic, 'delayed', d.awaiting
   from (
     select o.* from avouch.outbox o where o.state = 'ready' and o.not_before is not null order by o.not_before limit 30000
   ) d

@@ -1,4 +1,5 @@
--- What happened to a message: what its row tells, and what was written down beside it; its transaction's part; its consumers' records.
+-- What happened to a message: what its row tells, and what was written down beside it; its transaction's part; its consumers' records, by
+-- its id and by what plugins made of it. The last 500 answers of a checker are told, and how many came before them; of the rest, the last 500.
 -- $1 id.
 with message as materialized (
   select o.*, s.name as stream_name from avouch.outbox o left join avouch.stream s on s.id = o.stream where o.id = $1
@@ -27,10 +28,13 @@ with message as materialized (
   from avouch.event e where e.subject = $1
   union all
   select i.changed_at, 'message', 'inbox_' || i.state, i.consumer, null,
-         jsonb_strip_nulls(jsonb_build_object('attempts', i.attempts, 'until', i.until, 'reason', i.reason)), 0
-  from avouch.consumer c
-  cross join lateral (
-    select q.* from avouch.inbox q where q.consumer = c.id and q.key = $1::text limit 1
+         jsonb_strip_nulls(jsonb_build_object(
+           'key', case when i.key <> $1::text then i.key end, 'attempts', i.attempts, 'until', i.until, 'reason', i.reason)), 0
+  from (
+    select q.* from avouch.consumer c
+    cross join lateral (select w.* from avouch.inbox w where w.consumer = c.id and w.key = $1::text limit 1) q
+    union all
+    (select w.* from avouch.inbox w where w.message_id = $1 and w.key <> w.message_id::text limit 100)
   ) i
   union all
   select t.created_at, 'transaction', 'prepared', null, null, jsonb_strip_nulls(jsonb_build_object('checker', t.checker, 'reference', t.ref)), 0
@@ -42,7 +46,14 @@ with message as materialized (
   union all
   select e.at, 'transaction', e.what, null, e.actor, e.detail, e.id
   from message m join avouch.event e on e.subject = m.tx_id
+), ranked as (
+  select h.*, row_number() over (partition by h.what = 'asked' order by h.place desc, h.at desc) as nth from happened h
 )
 select jsonb_build_object('at', h.at, 'subject', h.subject, 'what', h.what, 'consumer', c.name, 'actor', h.actor, 'detail', h.detail)::text
-from (select * from happened limit 1000) h left join avouch.consumer c on c.id = h.consumer
+from (
+  select r.at, r.subject, r.what, r.consumer, r.actor, r.detail, r.place from ranked r where r.nth <= 500 or r.place = 0
+  union all
+  select max(r.at), 'transaction', 'asked_before', null, null, jsonb_build_object('checks', count(*), 'since', min(r.at)), max(r.place)
+  from ranked r where r.nth > 500 and r.what = 'asked' having count(*) > 0
+) h left join avouch.consumer c on c.id = h.consumer
 order by h.at, h.place

@@ -1,4 +1,4 @@
--- Transactions before an id, newest first: of those made lately, at most 20000 are looked at.
+-- Transactions before an id, newest first: of those made lately, at most 20000 are looked at (tx_looked_to tells how far).
 -- $1 states, $2 checker or null, $3 before this id, $4 most rows.
 select row_to_json(t)::text
 from (

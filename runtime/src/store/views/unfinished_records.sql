@@ -11,7 +11,10 @@ cross join lateral (
   where c.id = any (w.awaiting)
 ) o
 cross join lateral (
-  select q.* from avouch.inbox q where q.consumer = c.id and q.key = o.id::text limit 1
+  (select q.* from avouch.inbox q where q.consumer = c.id and q.key = o.id::text limit 1)
+  union all
+  -- Under what a plugin made of it.
+  (select q.* from avouch.inbox q where q.message_id = o.id and q.key <> q.message_id::text and q.consumer = c.id limit 10)
 ) i
 where c.name = $1
 limit $2

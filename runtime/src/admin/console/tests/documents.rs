@@ -100,6 +100,10 @@ fn events(t: &str) -> Vec<crate::store::views::Event> {
         "sent_again",
         "resent",
         "asked",
+        "asked_before",
+        "attempt_failed",
+        "attempt_lost",
+        "released_from",
         "ready",
         "dead",
         "inbox_running",
@@ -280,7 +284,8 @@ fn of_operation(visit: &Visit, t: &'static str) -> Vec<(&'static str, maud::Mark
     });
     let deployment = |digest: Option<&str>, is_current: bool| {
         json!({"id": 5, "name": t, "digest": digest, "version": t, "grants": {"bindings": [t], "settings": {t: t}}, "at": AT, "actor": t,
-               "is_current": is_current, "bytes": 62_000})
+               "is_current": is_current, "bytes": 62_000,
+               "calls": 1_234, "errors": 2, "faults": 1, "mean_ms": 1.5, "max_ms": 250.0})
     };
     let deployments: Vec<_> =
         read(json!([deployment(Some("bbb"), true), deployment(Some(t), false), deployment(None, false)]));
@@ -309,8 +314,8 @@ fn of_operation(visit: &Visit, t: &'static str) -> Vec<(&'static str, maud::Mark
         ("instances", instances::instances(visit, &status)),
         ("holds", held::holds(visit, &read::<Vec<_>>(holds(t)))),
         ("holds, none", held::holds(visit, &[])),
-        ("transactions", transactions::transactions(visit, &filter, &txs[..1], &txs, 3)),
-        ("transactions, none", transactions::transactions(visit, &Filter::default(), &[], &[], 3)),
+        ("transactions", transactions::transactions(visit, &filter, (&txs[..1], true), &txs, Some(txs[0].id))),
+        ("transactions, none", transactions::transactions(visit, &Filter::default(), (&[], false), &[], None)),
         ("transaction, in doubt", transaction::transaction(visit, &txs[0], &events(t), &[a_message(t, "prepared")])),
         ("transaction, decided", transaction::transaction(visit, &txs[2], &[], &[])),
         ("consumers", consumers::consumers(visit, &all)),
