@@ -8,8 +8,9 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::alarm::{Alarms, Event, Kind};
+use crate::rules::usage::Used;
 use crate::rules::{self, File, Grants, Rules};
-use crate::store::{self, Deployment, Store};
+use crate::store::{self, Deployment, PluginCalls, Store};
 
 /// Without a ring: the safety net.
 const POLL: Duration = Duration::from_secs(1);
@@ -118,7 +119,16 @@ impl Deployments {
         if used.is_empty() {
             return Ok(());
         }
-        let told = self.store.use_plugins(&used).await;
+        let calls = |(digest, used): (&Arc<str>, &Used)| PluginCalls {
+            name: used.name.clone(),
+            digest: Arc::clone(digest),
+            calls: used.calls,
+            errors: used.errors,
+            faults: used.faults,
+            took: used.took,
+            took_max: used.took_max,
+        };
+        let told = self.store.use_plugins(&used.iter().map(calls).collect::<Vec<_>>()).await;
         if told.is_err() {
             self.rules.usage().put_back(used);
         }

@@ -39,7 +39,7 @@ pub use self::inbox::Consumer;
 pub use self::link::{FIXED_PLANS, Plans};
 use self::link::{Link, Params};
 pub use self::ownership::{Owned, Report, Share};
-pub use self::plugins::{Deployment, LogLine};
+pub use self::plugins::{Deployment, LogLine, PluginCalls};
 pub use self::receipts::{Awaited, Dead, GivenUp, Missed, Places, Stretch, Told};
 pub use self::recoveries::{DeadLetter, Recovery, SentAgain};
 use self::refusal::Refusal;

@@ -1,13 +1,11 @@
 //! Deployed plugins: which version answers to each name, and its file.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use uuid::Uuid;
 
 use super::{Error, Store};
-use crate::rules::usage::Used;
 
 /// What answers to a plugin's name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +33,25 @@ pub struct LogLine {
     pub level: &'static str,
     /// What it says.
     pub line: String,
+}
+
+/// Calls of one version of a plugin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PluginCalls {
+    /// The plugin.
+    pub name: String,
+    /// Which version.
+    pub digest: Arc<str>,
+    /// How many.
+    pub calls: u64,
+    /// Of these: it said that it cannot tell.
+    pub errors: u64,
+    /// Of these: it trapped, ran into a limit, or gave no answer in time.
+    pub faults: u64,
+    /// How long all of them took.
+    pub took: Duration,
+    /// The longest.
+    pub took_max: Duration,
 }
 
 impl Store {
@@ -69,12 +86,12 @@ impl Store {
     }
 
     /// Adds calls of plugins, by version, to those of this hour.
-    pub async fn use_plugins(&self, used: &HashMap<Arc<str>, Used>) -> Result<(), Error> {
+    pub async fn use_plugins(&self, used: &[PluginCalls]) -> Result<(), Error> {
         let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
         let us = |took: Duration| i64::try_from(took.as_micros()).unwrap_or(i64::MAX);
-        let of = |figure: &dyn Fn(&Used) -> i64| used.values().map(figure).collect::<Vec<i64>>();
-        let names: Vec<&str> = used.values().map(|u| u.name.as_str()).collect();
-        let digests: Vec<&str> = used.keys().map(|digest| &**digest).collect();
+        let of = |figure: &dyn Fn(&PluginCalls) -> i64| used.iter().map(figure).collect::<Vec<i64>>();
+        let names: Vec<&str> = used.iter().map(|u| u.name.as_str()).collect();
+        let digests: Vec<&str> = used.iter().map(|u| &*u.digest).collect();
         let counts = [of(&|u| number(u.calls)), of(&|u| number(u.errors)), of(&|u| number(u.faults))];
         let times = [of(&|u| us(u.took)), of(&|u| us(u.took_max))];
         let sql = include_str!("use_plugins.sql");

@@ -21,6 +21,9 @@ use super::{Error, Store};
 /// Dead messages that are looked at for their groups: a page of them is answered within a fifth of a second.
 pub const GROUPED_MAX: i64 = 30_000;
 
+/// Transactions that one answer looks at for those that are decided.
+const LOOKED_MAX: i64 = 20_000;
+
 /// One page of what several looks found, and before which the next one goes on. One of them looked no further than to `looked_to`.
 fn merged(mut found: Vec<Transaction>, looked_to: Option<Uuid>, rows_max: i64) -> (Vec<Transaction>, Option<Uuid>) {
     found.sort_by_key(|tx| std::cmp::Reverse(tx.id));
@@ -59,10 +62,10 @@ impl Store {
         }
         let decided: Vec<_> = states.iter().filter(|s| *s != "in_doubt" && *s != "prepared").collect();
         if !decided.is_empty() {
-            let params: Params<'_> = &[&decided, &checker, &before, &rows_max];
+            let params: Params<'_> = &[&decided, &checker, &before, &rows_max, &LOOKED_MAX];
             let some: Vec<Transaction> = self.documents(include_str!("views/transactions.sql"), params).await?;
             if i64::try_from(some.len()).unwrap_or(i64::MAX) < rows_max {
-                let end = self.views.request(include_str!("views/tx_looked_to.sql"), &[&before]).await?;
+                let end = self.views.request(include_str!("views/tx_looked_to.sql"), &[&before, &LOOKED_MAX]).await?;
                 looked_to = end.first().map(|row| row.get(0));
             }
             found.extend(some);
