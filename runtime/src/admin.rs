@@ -26,10 +26,12 @@ mod overview;
 mod page;
 mod plugins;
 mod routes;
+mod sessions;
 mod sight;
 mod state;
 mod tokens;
 mod transactions;
+mod tries;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -140,14 +142,11 @@ const IDLE_S_MIN: u32 = 60;
 impl Config {
     /// What cannot be, and what to write instead.
     pub fn faults(&self) -> Vec<String> {
-        let mut faults = Vec::new();
-        if self.auth == Auth::None && self.listen.is_some_and(|listen| !listen.ip().is_loopback()) {
-            faults.push(
-                "admin.auth = \"none\" lets in whoever reaches admin.listen, which is not on loopback: listen on 127.0.0.1, or set \
-                 auth = \"tokens\""
-                    .to_owned(),
-            );
-        }
+        let site = Site::new(self.public_url.as_deref(), self.tls.is_some());
+        let mut faults = match self.auth {
+            Auth::Tokens => Vec::new(),
+            Auth::None => self.open_faults(site.as_ref().is_ok_and(Site::is_local)),
+        };
         if !(IDLE_S_MIN..=self.session_max_s).contains(&self.session_idle_s) {
             faults.push(format!("admin.session_idle_s: from {IDLE_S_MIN} to session_max_s"));
         }
@@ -155,9 +154,25 @@ impl Config {
         faults.extend(self.payloads_hidden.iter().filter(is_wrong).map(|pattern| {
             format!("admin.payloads_hidden: {pattern:?} is no pattern of topics: write orders.created, payments.* or payments.>")
         }));
-        faults.extend(Site::new(self.public_url.as_deref(), self.tls.is_some()).err());
+        faults.extend(site.err());
         faults.extend(self.oidc.as_ref().and_then(|oidc| oidc.fault()));
         faults
+    }
+
+    /// Where everybody is an administrator, nobody may come from another machine, also not through a proxy on this one.
+    fn open_faults(&self, is_local: bool) -> Vec<String> {
+        let remedy = "set auth = \"tokens\"";
+        let is_reached = self.listen.is_some_and(|listen| !listen.ip().is_loopback());
+        let faults = [
+            (is_reached, "lets in whoever reaches admin.listen, which is not on loopback: listen on 127.0.0.1, or"),
+            (!is_local, "lets in whoever reaches admin.public_url, which is not on loopback: leave it out, or"),
+            (
+                self.oidc.is_some(),
+                "asks nobody who they are, so that [admin.oidc] would mean nothing: leave it out, or",
+            ),
+        ];
+        let those = faults.into_iter().filter(|(is_one, _)| *is_one);
+        those.map(|(_, text)| format!("admin.auth = \"none\" {text} {remedy}")).collect()
     }
 }
 
@@ -231,6 +246,25 @@ mod tests {
         }
         for local in ["127.0.0.1:9180", "[::1]:9180"] {
             assert!(config(local, Auth::None).faults().is_empty(), "{local}");
+        }
+    }
+
+    #[test]
+    fn where_nobody_is_asked_no_proxy_and_no_issuer_is_configured() {
+        let config = |more: &str| -> Config {
+            toml::from_str(&format!("listen = \"127.0.0.1:9180\"\nauth = \"none\"\n{more}")).expect("is valid")
+        };
+        for (local, open) in [
+            ("public_url = \"http://localhost:8080\"", "public_url = \"https://avouch.example\""),
+            ("public_url = \"https://127.0.0.1\"", "public_url = \"http://10.1.2.3:9180\""),
+            ("public_url = \"http://[::1]:9180\"", "public_url = \"https://localhost.example\""),
+            ("", "[oidc]\nissuer = \"https://login.example\"\nclient_id = \"avouch\""),
+        ] {
+            assert!(config(local).faults().is_empty(), "{local}: {:?}", config(local).faults());
+            let faults = config(open).faults();
+            assert!(faults.len() == 1 && faults[0].contains("admin.auth = \"none\""), "{open}: {faults:?}");
+            let with_tokens = Config { auth: Auth::Tokens, ..config(open) };
+            assert!(with_tokens.faults().is_empty(), "{open}: {:?}", with_tokens.faults());
         }
     }
 

@@ -334,7 +334,7 @@ fn keeper(config: &Config, store: &Arc<Store>, broker: &Broker) -> Keeper {
 /// The engine for plugins, with this very program as its compiler.
 pub fn rules(config: &Config) -> anyhow::Result<Rules> {
     let program = std::env::current_exe().context("this program's own file")?;
-    Ok(Rules::new(&config.rules, &config.binding, &config.nats, program)?)
+    Ok(Rules::new((&config.rules, config.metrics.labels_max), &config.binding, &config.nats, program)?)
 }
 
 /// Refuses a schema that cannot be served; says what differs otherwise.

@@ -30,6 +30,7 @@ mod deploy;
 mod deployed;
 mod doctor;
 mod plugin;
+mod session;
 mod token;
 
 mod reference;
@@ -98,6 +99,9 @@ enum Command {
     /// Make, list and revoke tokens for the API and the console
     #[command(subcommand)]
     Token(token::Command),
+    /// List who is logged in at the console, and end their sessions
+    #[command(subcommand)]
+    Session(session::Command),
     /// Wait until nothing is ready to be sent
     Drain {
         /// For so long at most: 90s, 15m, 2h
@@ -232,6 +236,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Plugin(command) => plugin::run(&common, command).await,
         Command::Doctor(options) => Ok(doctor::run(&common, &options).await),
         Command::Token(command) => token::run(&common.operator()?, command).await,
+        Command::Session(command) => session::run(&common.operator()?, command).await,
         Command::Drain { timeout } => drain::drain(&common.operator()?, timeout).await,
         Command::Status => inspect::status(&common.operator()?).await.map(done),
         Command::Instances => overview::instances(&common.operator()?).await.map(done),

@@ -138,7 +138,7 @@ fn with_console(mut config: Config) -> Result<(TcpListener, Config), admin::Erro
     if let Some(listen) = config.admin.listen {
         return Ok((admin::listen(listen)?, config));
     }
-    config.admin.auth = admin::Auth::None;
+    config.admin = admin::Config { auth: admin::Auth::None, public_url: None, oidc: None, ..config.admin };
     let anywhere = SocketAddr::new(admin::DEV_LISTEN.ip(), 0);
     Ok((admin::listen(admin::DEV_LISTEN).or_else(|_| admin::listen(anywhere))?, config))
 }

@@ -17,7 +17,7 @@ pub struct Config {
     pub listen: Option<SocketAddr>,
     /// Addresses and networks that may fetch it, such as `10.0.0.0/8`; none: all that can reach it. Needed off loopback.
     pub allow: Vec<String>,
-    /// So many topics, and so many checkers, are told by name: those of the configuration, then those that come first. All further
+    /// So many topics, checkers, endpoints, plugins and bindings each are told by name: those of the configuration, then those that come first. All further
     /// ones are told as one.
     pub labels_max: usize,
 }

@@ -2,7 +2,7 @@
 //!
 //! Whoever counts keeps its handles: a look-up is made once a batch, or where something is rare. Without an exporter all of it is nothing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use metrics::{Counter, Gauge, Histogram, Label};
@@ -97,6 +97,8 @@ const ALL: &[(&str, Sort, &str)] = &[
     ),
     ("avouch_notify_asks_total", Count, "Questions of receivers, by the status of the answer."),
     ("avouch_plugin_wait_seconds", Spread, "How long calls of plugins waited for their turn."),
+    ("avouch_binding_connections_used", Size, "Connections of SQL bindings that queries of plugins use."),
+    ("avouch_binding_wait_seconds", Spread, "How long queries of plugins waited for a connection of their binding."),
 ];
 
 /// Says what each metric means, to whoever keeps them.
@@ -113,27 +115,46 @@ pub fn describe() {
 /// What names that nobody has bounded are called once there are too many of them. No topic and no checker of a plugin is called so.
 pub const OTHER: &str = "(other)";
 
-/// Names that producers make up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Named {
-    Topic,
-    Checker,
-    Endpoint,
+/// Names that nobody has bounded, as labels. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Names {
+    max: usize,
+    known: Arc<Mutex<BTreeSet<String>>>,
+}
+
+impl Names {
+    /// The first `max` are told by name; those that are known already come first.
+    pub fn new(max: usize, known: impl IntoIterator<Item = String>) -> Self {
+        Self { max, known: Arc::new(Mutex::new(known.into_iter().take(max).collect())) }
+    }
+
+    /// The name, or what all further ones are called.
+    pub fn label(&self, name: &str) -> String {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if !known.contains(name) {
+            if known.len() >= self.max {
+                return OTHER.to_owned();
+            }
+            known.insert(name.to_owned());
+        }
+        name.to_owned()
+    }
 }
 
 /// Where what is done with one database is counted. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Scope {
     source: Arc<str>,
-    labels_max: usize,
-    names: Arc<Mutex<BTreeMap<Named, BTreeSet<String>>>>,
+    topics: Names,
+    checkers: Names,
+    endpoints: Names,
 }
 
 impl Scope {
     /// Of this database. The first `labels_max` topics and checkers are told by name; those of the configuration come first.
     pub fn new(source: &str, labels_max: usize, topics: impl IntoIterator<Item = String>) -> Self {
-        let known = BTreeMap::from([(Named::Topic, topics.into_iter().take(labels_max).collect())]);
-        Self { source: source.into(), labels_max, names: Arc::new(Mutex::new(known)) }
+        let names = || Names::new(labels_max, []);
+        Self { source: source.into(), topics: Names::new(labels_max, topics), checkers: names(), endpoints: names() }
     }
 
     /// The database's name.
@@ -143,17 +164,17 @@ impl Scope {
 
     /// The topic, or what all further ones are called.
     pub fn topic(&self, topic: &str) -> String {
-        self.bounded(Named::Topic, topic)
+        self.topics.label(topic)
     }
 
     /// The checker, or what all further ones are called.
     pub fn checker(&self, checker: &str) -> String {
-        self.bounded(Named::Checker, checker)
+        self.checkers.label(checker)
     }
 
     /// The endpoint, or what all further ones are called.
     pub fn endpoint(&self, endpoint: &str) -> String {
-        self.bounded(Named::Endpoint, endpoint)
+        self.endpoints.label(endpoint)
     }
 
     /// This one with these labels.
@@ -190,18 +211,6 @@ impl Scope {
     fn labels(&self, labels: &[(&'static str, &str)]) -> Vec<Label> {
         let source = Label::new("source", self.source.to_string());
         [source].into_iter().chain(labels.iter().map(|(name, value)| Label::new(*name, (*value).to_owned()))).collect()
-    }
-
-    fn bounded(&self, named: Named, name: &str) -> String {
-        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = names.entry(named).or_default();
-        if !known.contains(name) {
-            if known.len() >= self.labels_max {
-                return OTHER.to_owned();
-            }
-            known.insert(name.to_owned());
-        }
-        name.to_owned()
     }
 }
 

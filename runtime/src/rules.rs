@@ -34,6 +34,7 @@ pub use self::v1::{
     ShapedRequest, Status, Transaction, Verdict,
 };
 use crate::broker;
+use crate::meters::Names;
 
 /// `[binding]`: what operators name for plugins.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -123,20 +124,23 @@ pub struct Rules {
     powers: powers::Sources,
     plugins: RwLock<HashMap<String, Arc<Plugin>>>,
     calls: Semaphore,
+    names: Names,
     usage: usage::Usage,
 }
 
 impl Rules {
-    /// An engine without plugins. `avouch` is this program's file: compiling runs in a child of it.
+    /// An engine without plugins, the first `labels_max` of which are told by name where they are counted. `avouch` is this program's
+    /// file: compiling runs in a child of it.
     pub fn new(
-        config: &limits::Config,
+        (config, labels_max): (&limits::Config, usize),
         bindings: &Bindings,
         server: &broker::Config,
         avouch: PathBuf,
     ) -> Result<Self, Error> {
         Ok(Self {
             host: engine::Host::new(config, avouch)?,
-            powers: powers::Sources::new(bindings, server)?,
+            powers: powers::Sources::new(bindings, server, &Names::new(labels_max, []))?,
+            names: Names::new(labels_max, []),
             plugins: RwLock::default(),
             calls: Semaphore::new(config.calls_max),
             usage: usage::Usage::default(),
@@ -148,7 +152,7 @@ impl Rules {
     pub async fn load(&self, file: &File, grants: &plugin::Grants) -> Result<Plugin, Error> {
         let powers = self.powers.grant(&file.manifest, grants)?;
         let component = self.host.compile(&file.bytes).await?;
-        Plugin::new(&self.host.engine, &component, file, powers, &self.config)
+        Plugin::new(&self.host.engine, &component, file, powers, (&self.config, &self.names))
     }
 
     /// Looks at the plugin's statements where they will run: each must be one query, and call nothing that has effects.

@@ -45,12 +45,6 @@ impl Throttle {
         Ok(())
     }
 
-    /// It was somebody who is known: what this address tried does not count.
-    pub fn succeeded(&mut self, from: IpAddr, now: Instant) {
-        let level = std::mem::take(self.bucket(from, now)).level;
-        self.all.level = (self.all.level - level).max(0.0);
-    }
-
     fn bucket(&mut self, from: IpAddr, now: Instant) -> &mut Bucket {
         let address = network_of(from);
         if self.by_address.len() >= ADDRESSES_MAX && !self.by_address.contains_key(&address) {
@@ -104,17 +98,6 @@ mod tests {
         assert!(throttle.take(address(2), now).is_ok());
         assert!(throttle.take(address(1), now + wait - Duration::from_millis(1)).is_err());
         throttle.take(address(1), now + wait).expect("that long and no longer");
-    }
-
-    #[test]
-    fn whoever_is_known_at_last_begins_anew() {
-        let (mut throttle, now) = (Throttle::default(), Instant::now());
-        for _ in 0..100 {
-            for _ in 0..9 {
-                throttle.take(address(1), now).expect("fewer than ten");
-            }
-            throttle.succeeded(address(1), now);
-        }
     }
 
     #[test]

@@ -34,7 +34,7 @@ fn bindings() -> anyhow::Result<Bindings> {
 
 fn engine(reuse_calls_max: u32, cache: &Path) -> anyhow::Result<Rules> {
     let config = limits::Config { reuse_calls_max, cache_dir: Some(cache.to_owned()), ..limits::Config::default() };
-    Ok(Rules::new(&config, &bindings()?, &broker::Config::default(), binary())?)
+    Ok(Rules::new((&config, 100), &bindings()?, &broker::Config::default(), binary())?)
 }
 
 /// `rule_*`: with all limits armed, beside bare calls, in turns.

@@ -124,6 +124,7 @@ update avouch.outbox set state = 'dead', reason = 'too big @HOSTILE@' where topi
 insert into avouch.hold (kind, name, message_id, reason) select 'key', key, id, reason from avouch.outbox where topic = 'orders.never';
 insert into avouch.inbox (consumer, key, state, message_id, reason)
   select c.id, o.id::text, 'parked', o.id, '@HOSTILE@' from avouch.outbox o, avouch.consumer c where o.topic = 'orders.waiting';
+insert into avouch.session (hash, who, role, ends_at) values (sha256('x'), '@HOSTILE@', 'view', now() + interval '1 h');
 select avouch.discard(id, '@HOSTILE@') from avouch.outbox where topic = 'orders.discarded';
 select avouch.pause('topic', '@HOSTILE@', '@HOSTILE@');
 insert into avouch.outbox (tx_id, topic, payload) values (avouch.prepare('check', '1 h', '@HOSTILE@'), 'orders.prepared', '');

@@ -44,7 +44,7 @@ pub fn limits() -> limits::Config {
 
 /// Rules without plugins.
 pub fn rules(limits: &limits::Config, bindings: &Bindings) -> Arc<Rules> {
-    let rules = Rules::new(limits, bindings, &broker::Config::default(), binary());
+    let rules = Rules::new((limits, 100), bindings, &broker::Config::default(), binary());
     Arc::new(rules.expect("the engine can be made"))
 }
 

@@ -17,10 +17,12 @@ use uuid::Uuid;
 use crate::admin::{client, problem};
 use crate::control::Desk;
 use crate::docs::{read, section, table};
+use crate::ground::Ground;
 use crate::hostile::guest::Guest;
-use crate::hostile::running::{committed, deploy, prepare};
+use crate::hostile::running::{committed, deploy, deploy_with, prepare, prepare_as};
 use crate::notify::Receiver;
 use crate::notify::asked::address_of;
+use crate::producers::url_of;
 use crate::schema::File;
 
 /// A metric as its page has it.
@@ -58,13 +60,24 @@ struct Busy {
     _merchant: Receiver,
 }
 
+/// A binding to this database, as a role that may do nothing.
+async fn binding(ground: &Ground) -> String {
+    let role = format!("role_{}", Uuid::now_v7().simple());
+    ground.client.batch_execute(&format!("create role {role} login")).await.expect("the owner may");
+    format!("[binding.sql.db]\nurl = \"{}\"\n", url_of(&ground.database, &role))
+}
+
 impl Busy {
     async fn new() -> Busy {
         let (desk, port) = (Desk::new().await, metrics::free_port());
         let merchant = Receiver::new(200).await;
-        let settings = format!("{CONSUMERS}{NOTIFY}{}{}", merchant.section("merchant", ""), metrics::config(port));
+        let binding = binding(&desk.ground).await;
+        let section = merchant.section("merchant", "");
+        let settings = format!("{CONSUMERS}{NOTIFY}{section}{binding}{}", metrics::config(port));
         let file = File::new("avouch.toml", &desk.ground.config(&settings));
         deploy(&file, Guest::good().named("good")).await.succeeds();
+        let asking = Guest::querying(&[("q", "select 1 where false")]).named("asking");
+        deploy_with(&file, asking, &["--grant", "sql:db"]).await.succeeds();
         let avouch = desk.runtime(&settings).await;
         let answering = address_of(&avouch).await;
         let busy = Busy { desk, port, _avouch: avouch, _merchant: merchant };
@@ -73,6 +86,7 @@ impl Busy {
         busy.lose().await;
         busy.ask().await;
         committed(&busy.desk.ground, prepare(&busy.desk.ground, "good").await).await;
+        committed(&busy.desk.ground, prepare_as(&busy.desk.ground, "asking", "q").await).await;
         busy.desk.ground.client.batch_execute(TOO_LARGE).await.expect("the outbox takes it");
         busy.desk.ground.insert("payments.settled", 1, 0, 1).await;
         busy
@@ -179,6 +193,8 @@ async fn what_is_counted_has_happened() {
     for name in ["avouch_plugin_call_seconds", "avouch_plugin_computing_seconds", "avouch_plugin_wait_seconds"] {
         is(name, &[("plugin", "good")], 1.0);
     }
+    is("avouch_binding_wait_seconds", &[("binding", "db")], 1.0);
+    is("avouch_binding_connections_used", &[("binding", "db")], 0.0);
     let spent = |name: &str| told.total(name, &[("plugin", "good")]);
     let (computed, took) = (spent("avouch_plugin_computing_seconds"), spent("avouch_plugin_call_seconds"));
     assert!(computed > 0.0 && computed <= took, "{computed} of {took} s");
@@ -203,7 +219,7 @@ async fn what_is_counted_has_happened() {
 
 #[tokio::test]
 async fn topics_beyond_the_bound_are_told_as_one() {
-    let (ground, port) = (crate::ground::Ground::new().await, metrics::free_port());
+    let (ground, port) = (Ground::new().await, metrics::free_port());
     let settings = format!("{}labels_max = 2\n[topic.configured]\n", metrics::config(port));
     let _avouch = ground.runtime(&settings).await;
     for n in 0..20 {
@@ -216,4 +232,41 @@ async fn topics_beyond_the_bound_are_told_as_one() {
         told.0["avouch_published_total"].samples.iter().map(|sample| sample.labels["topic"].as_str()).collect();
     assert_eq!(topics.len(), 3, "{topics:?}");
     assert!(topics.contains("configured") && topics.contains("(other)"), "{topics:?}");
+}
+
+#[tokio::test]
+async fn plugins_beyond_the_bound_are_told_as_one() {
+    let (ground, port) = (Ground::new().await, metrics::free_port());
+    let settings = format!("{}labels_max = 1\n", metrics::config(port));
+    let file = File::new("avouch.toml", &ground.config(&settings));
+    for name in ["first", "second", "third"] {
+        deploy(&file, Guest::good().named(name)).await.succeeds();
+    }
+    let _avouch = ground.runtime(&settings).await;
+    for name in ["first", "second", "third"] {
+        committed(&ground, prepare(&ground, name).await).await;
+    }
+    let all = |m: &Exported| m.sum("avouch_plugin_calls_total", &[("outcome", "answered")]) == 3.0;
+    let told = until("all are counted", secs(30), async || metrics::fetch(port).await.filter(all)).await;
+    let names = |metric: &str| -> BTreeSet<String> {
+        told.0[metric].samples.iter().map(|sample| sample.labels["plugin"].clone()).collect()
+    };
+    for metric in ["avouch_plugin_calls_total", "avouch_plugin_call_seconds"] {
+        assert!(names(metric).len() == 2 && names(metric).contains("(other)"), "{metric}: {:?}", names(metric));
+    }
+}
+
+#[tokio::test]
+async fn tries_of_an_endpoint_are_counted_from_nought() {
+    let (ground, port, merchant) = (Ground::new().await, metrics::free_port(), Receiver::new(200).await);
+    let settings = format!("{NOTIFY}{}{}", merchant.section("merchant", ""), metrics::config(port));
+    let _avouch = ground.runtime(&settings).await;
+    let told = until("the endpoint is known", secs(30), async || {
+        metrics::fetch(port).await.filter(|m| m.0.contains_key("avouch_notify_attempts_total"))
+    })
+    .await;
+    let samples = &told.0["avouch_notify_attempts_total"].samples;
+    let outcomes: BTreeSet<&str> = samples.iter().map(|sample| sample.labels["outcome"].as_str()).collect();
+    assert_eq!(outcomes, BTreeSet::from(["delivered", "retry", "given_up", "disabled", "postponed"]));
+    assert_eq!(told.sum("avouch_notify_attempts_total", &[("endpoint", "merchant")]), 0.0, "nobody was told anything");
 }

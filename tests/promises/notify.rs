@@ -6,6 +6,7 @@ mod crowd;
 mod killed;
 mod operated;
 mod ordered;
+mod removed;
 mod scheduled;
 mod shaped;
 

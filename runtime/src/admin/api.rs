@@ -17,7 +17,7 @@ use super::problem::may_be_answered;
 use super::routes::{SCHEME, openapi};
 use super::state::State;
 use super::{
-    bulk, consumers, deliveries, endpoints, events, health, messages, overview, plugins, tokens, transactions,
+    bulk, consumers, deliveries, endpoints, events, health, messages, overview, plugins, sessions, tokens, transactions,
 };
 
 /// The document as it is served.
@@ -83,6 +83,8 @@ fn router() -> OpenApiRouter<State> {
         .routes(routes!(tokens::me))
         .routes(routes!(tokens::list_tokens, tokens::create_token))
         .routes(routes!(tokens::revoke_token))
+        .routes(routes!(sessions::list_sessions))
+        .routes(routes!(sessions::end_sessions))
 }
 
 /// This document.

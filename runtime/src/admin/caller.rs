@@ -10,6 +10,7 @@ use super::cookie::Cookie;
 use super::problem::Problem;
 use super::state::State;
 use crate::access::{Hash, Role, bearer, hash_secret, hash_token};
+use crate::store::access::{Rules, Use};
 
 /// Somebody who was let in.
 #[derive(Clone, Debug)]
@@ -37,7 +38,7 @@ pub enum By {
 const ANYBODY: &str = "anybody";
 
 /// Who calls, or why nobody is known by it.
-pub async fn identify(state: &State, headers: &HeaderMap) -> Result<Caller, Problem> {
+pub async fn identify(state: &State, headers: &HeaderMap, used_by: Use) -> Result<Caller, Problem> {
     if state.config.auth == Auth::None {
         return Ok(Caller { who: ANYBODY.to_owned(), role: Role::Admin, by: By::Nothing });
     }
@@ -48,7 +49,8 @@ pub async fn identify(state: &State, headers: &HeaderMap) -> Result<Caller, Prob
     }
     let id = Cookie::Session.of(headers, &state.site);
     let hash = id.and_then(hash_secret).ok_or_else(Problem::nobody)?;
-    let known = state.store.session_owner(&hash, state.config.session_idle_s).await?.ok_or_else(Problem::nobody)?;
+    let rules = Rules { idle_s: state.config.session_idle_s, has_issuer: state.issuer.is_some() };
+    let known = state.store.session_owner(&hash, rules, used_by).await?.ok_or_else(Problem::nobody)?;
     Ok(Caller { who: known.who, role: known.role, by: By::Session(hash) })
 }
 

@@ -9,9 +9,9 @@ use utoipa::{IntoParams, ToSchema};
 use super::body::{Body, Path, Query};
 use super::bulk::by;
 use super::caller::{Administrator, Operator, Viewer};
+use super::counted::Removal;
 use super::problem::Problem;
 use super::state::State;
-use super::tokens::Reason;
 use super::transactions::rows_of;
 use crate::store::views::{Consumer, InboxRecord};
 
@@ -120,12 +120,12 @@ pub async fn decide_record(
 
 /// Nobody waits for it any more, and its durable is deleted. One that is configured would be made again.
 #[utoipa::path(post, path = "/v1/consumers/{consumer}/remove", tag = "consumers", security(("token" = ["admin"])),
-    params(("consumer" = String, Path)), request_body = Reason, responses((status = 200, body = Removed)))]
+    params(("consumer" = String, Path)), request_body = Removal, responses((status = 200, body = Removed)))]
 pub async fn remove_consumer(
     Administrator(caller): Administrator,
     extract::State(state): extract::State<State>,
     Path(name): Path<String>,
-    Body(reason): Body<Reason>,
+    Body(removal): Body<Removal>,
 ) -> Result<(StatusCode, Json<Removed>), Problem> {
     let consumer = known_consumer(&state, &name).await?;
     let parts = state.running()?;
@@ -135,7 +135,8 @@ pub async fn remove_consumer(
             "take its topics out there first",
         ));
     }
-    if !state.store.remove_consumer(by(&caller, reason.reason.as_deref()), &name).await? {
+    removal.check(&name, consumer.to_confirm())?;
+    if !state.store.remove_consumer(by(&caller, removal.reason.as_deref()), &name).await? {
         return Err(Problem::conflict(format!("{name} is not waited for"), "nothing is to be done"));
     }
     let durable = match parts.streams.iter().find(|stream| Some(&stream.name) == consumer.stream.as_ref()) {

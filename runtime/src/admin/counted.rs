@@ -1,10 +1,11 @@
-//! What a dry run has counted, as it travels to the request that confirms it: whatever came to be like that later is not touched.
+//! What was counted, as it travels to the request that confirms it: whatever came to be like that later is not touched.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::problem::Problem;
@@ -17,6 +18,30 @@ pub struct Counted {
     pub as_of: OffsetDateTime,
     /// The last one that was counted, if one request does not take all of them.
     pub last: Option<Uuid>,
+}
+
+/// That something is removed, whatever waits for it.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Removal {
+    /// How many messages may wait for it at most: needed if any does. They are counted to about 10000, which stands for more too.
+    pub confirm: Option<i64>,
+    /// Why, for the audit.
+    pub reason: Option<String>,
+}
+
+impl Removal {
+    /// Refuses if more wait for it than somebody has seen.
+    pub fn check(&self, name: &str, waiting: i64) -> Result<(), Problem> {
+        if waiting <= self.confirm.unwrap_or(0) {
+            return Ok(());
+        }
+        let detail = match self.confirm {
+            None => format!("{waiting} messages wait for {name}"),
+            Some(number) => format!("{waiting} messages wait for {name} now, and {number} were confirmed"),
+        };
+        Err(Problem::conflict(detail, format!("look at them first, then send confirm = {waiting}")))
+    }
 }
 
 /// Longer ago, so much has changed that somebody should look again; what happened is kept for longer than that.
@@ -89,6 +114,17 @@ mod tests {
             "9223372036854775807",
         ] {
             assert!(other.parse::<Counted>().is_err(), "{other}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_removed_with_more_than_was_seen() {
+        let check = |confirm, waiting| Removal { confirm, reason: None }.check("own", waiting);
+        assert!(check(None, 0).is_ok() && check(Some(3), 3).is_ok() && check(Some(3), 2).is_ok());
+        for (confirm, waiting) in [(None, 1), (Some(0), 1), (Some(3), 4), (Some(-1), 1)] {
+            let refused = check(confirm, waiting).expect_err("more wait than were confirmed");
+            assert_eq!(refused.status, 409);
+            assert!(refused.remedy.contains(&format!("confirm = {waiting}")), "{refused:?}");
         }
     }
 

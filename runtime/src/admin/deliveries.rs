@@ -44,7 +44,7 @@ pub struct NotifyAgain {
     /// Only say how many were given up since then.
     #[serde(default)]
     pub dry_run: bool,
-    /// The number that the dry run said: with another one nothing is done.
+    /// The number that the dry run said: needed unless `ids` are named. With another one nothing is done.
     pub confirm: Option<i64>,
     /// Why, for the audit.
     pub reason: Option<String>,
@@ -123,9 +123,16 @@ async fn given_up_again(
     if again.dry_run {
         return Ok(NotifiedAgain { count, more });
     }
-    if let Some(number) = again.confirm.filter(|number| *number != count) {
-        let detail = format!("{count} were given up since then, and {number} were confirmed");
-        return Err(Problem::conflict(detail, "look at them again, then confirm that number"));
+    match again.confirm {
+        Some(number) if number == count => {}
+        Some(number) => {
+            let detail = format!("{count} were given up since then, and {number} were confirmed");
+            return Err(Problem::conflict(detail, "look at them again, then confirm that number"));
+        }
+        None => {
+            let remedy = format!("look at them first (dry_run), then send confirm = {count}");
+            return Err(Problem::conflict(format!("{count} were given up since then"), remedy));
+        }
     }
     let rows_max = i32::try_from(count).expect("it is at most AGAIN_MAX");
     let count = state.store.notify_given_up_again(by, name, since, rows_max).await?;

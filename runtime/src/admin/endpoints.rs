@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::body::{Body, Path, Why};
 use super::bulk::by;
 use super::caller::{Administrator, Operator, Viewer};
+use super::counted::Removal;
 use super::deliveries::NotifiedAgain;
 use super::problem::Problem;
 use super::state::State;
@@ -243,19 +244,20 @@ pub async fn disable_endpoint(
 
 /// Ends it for good: what waits for it is given up, its secrets and tokens are gone, its name stays taken.
 #[utoipa::path(post, path = "/v1/endpoints/{endpoint}/remove", tag = "endpoints", security(("token" = ["admin"])),
-    params(("endpoint" = String, Path)), request_body = Reason, responses((status = 204)))]
+    params(("endpoint" = String, Path)), request_body = Removal, responses((status = 204)))]
 pub async fn remove_endpoint(
     Administrator(caller): Administrator,
     extract::State(state): extract::State<State>,
     Path(name): Path<String>,
-    Body(reason): Body<Reason>,
+    Body(removal): Body<Removal>,
 ) -> Result<StatusCode, Problem> {
-    known_endpoint(&state, &name).await?;
+    let endpoint = known_endpoint(&state, &name).await?;
     if state.running()?.endpoints.contains(&name) {
         let detail = format!("[endpoint.{name}] is in the configuration");
         return Err(Problem::conflict(detail, "take its section out there first, or disable it"));
     }
-    match state.store.remove_endpoint(by(&caller, reason.reason.as_deref()), &name).await? {
+    removal.check(&name, endpoint.waiting)?;
+    match state.store.remove_endpoint(by(&caller, removal.reason.as_deref()), &name).await? {
         true => Ok(StatusCode::NO_CONTENT),
         false => Err(changed_meanwhile()),
     }

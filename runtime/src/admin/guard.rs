@@ -1,6 +1,6 @@
 //! Who may pass: for every route the same questions, in the same order. A route that names no role of its own is closed.
 
-use axum::extract::Request;
+use axum::extract::{MatchedPath, Request};
 use axum::http::header::{HOST, ORIGIN};
 use axum::http::{HeaderMap, Method};
 use axum::middleware::Next;
@@ -10,6 +10,7 @@ use super::caller::{By, Caller, demand, identify};
 use super::problem::Problem;
 use super::state::State;
 use crate::access::Role;
+use crate::store::access::Use;
 
 /// What a route needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +31,7 @@ pub async fn guard(access: Access, mut request: Request, next: Next) -> Result<R
         Access::Open if changes => same_origin(&state, request.headers(), &By::Nothing)?,
         Access::Open => {}
         Access::Needs(role) => {
-            let caller = identify(&state, request.headers()).await?;
+            let caller = identify(&state, request.headers(), used_by(&request)).await?;
             let passes = if changes { same_origin(&state, request.headers(), &caller.by) } else { Ok(()) };
             return Ok(match passes.and_then(|()| demand(&caller, role)) {
                 Ok(()) => {
@@ -47,7 +48,7 @@ pub async fn guard(access: Access, mut request: Request, next: Next) -> Result<R
 /// An answer to whoever calls where nothing is: nobody is refused, and those who are known are known to the page.
 pub async fn answer_anybody(request: Request, next: Next) -> Response {
     let known = match request.extensions().get::<State>() {
-        Some(state) => identify(state, request.headers()).await.ok(),
+        Some(state) => identify(state, request.headers(), used_by(&request)).await.ok(),
         None => None,
     };
     let response = next.run(request).await;
@@ -60,6 +61,18 @@ pub async fn answer_anybody(request: Request, next: Next) -> Response {
 fn of(caller: Caller, mut response: Response) -> Response {
     response.extensions_mut().insert(caller);
     response
+}
+
+/// What pages ask for by themselves, again and again.
+const RENEWALS: [&str; 4] = ["/v1/events", "/live", "/charts", "/instances/live"];
+
+/// Whether a person is there. Scripts of ours fetch only what renews a page, and browsers say that it was not gone to: a page that stays
+/// open uses nothing.
+fn used_by(request: &Request) -> Use {
+    let is_fetched = request.headers().get("sec-fetch-mode").is_some_and(|mode| mode != "navigate");
+    let path = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
+    let is_renewal = path.is_some_and(|path| RENEWALS.contains(&path));
+    if is_renewal || is_safe(request.method()) && is_fetched { Use::Page } else { Use::Person }
 }
 
 /// Methods that change nothing.

@@ -40,11 +40,13 @@ impl Site {
         let Some(name) = name_of(host) else {
             return false;
         };
-        if let Ok(ip) = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
-            let ip = ip.to_canonical();
-            return ip.is_loopback() || ip == local.to_canonical() || self.is_public(&name);
-        }
-        name == "localhost" || self.is_public(&name)
+        let is_of_connection = ip_of(&name).is_some_and(|ip| ip == local.to_canonical());
+        is_loopback(&name) || is_of_connection || self.is_public(&name)
+    }
+
+    /// Whether only this machine is told to come here: it has no public name, or one of loopback.
+    pub fn is_local(&self) -> bool {
+        self.public.as_ref().is_none_or(|public| is_loopback(&public.host))
     }
 
     /// Whether a page of this origin is ours, given the host that it has called.
@@ -80,6 +82,15 @@ impl Public {
         let port = authority.port_u16().filter(|port| *port != default_port).map(|port| format!(":{port}"));
         Ok(Self { origin: format!("{scheme}://{host}{}", port.unwrap_or_default()), host })
     }
+}
+
+fn is_loopback(name: &str) -> bool {
+    name == "localhost" || ip_of(name).is_some_and(|ip| ip.is_loopback())
+}
+
+fn ip_of(name: &str) -> Option<IpAddr> {
+    let ip: IpAddr = name.trim_start_matches('[').trim_end_matches(']').parse().ok()?;
+    Some(ip.to_canonical())
 }
 
 /// The name without its port, in lower case.

@@ -17,7 +17,7 @@ use super::oidc::{Answer, Issuer};
 use super::page::Pages;
 use super::problem::Problem;
 use super::state::State;
-use crate::access::{Role, hash_secret, hash_token, new_secret};
+use crate::access::{Hash, Role, hash_secret, hash_token, new_secret};
 use crate::serving::Peer;
 use crate::store::access::{Known, NewSession};
 
@@ -65,10 +65,10 @@ async fn enter(
     headers: HeaderMap,
     Form(entry): Form<Entry>,
 ) -> Result<Response, Problem> {
-    take_try(&state, peer)?;
     let next = entry.next.as_deref().unwrap_or("/");
     let known = match hash_token(entry.token.trim()) {
-        Some(hash) => state.store.token_bearer(&hash).await?,
+        Some(hash) => bearer(&state, &hash, peer).await?,
+        // What has not the form of a token costs nothing.
         None => None,
     };
     let Some(known) = known else {
@@ -76,7 +76,6 @@ async fn enter(
         let refused = page(&state, &visit, next, Some(visit.w.token_refused));
         return Ok((StatusCode::UNAUTHORIZED, refused).into_response());
     };
-    state.give_tries_back(peer.remote.ip());
     let cookie = begin(&state, &headers, &known).await?;
     Ok(with_cookies(to(local(next)), [cookie]))
 }
@@ -90,11 +89,9 @@ async fn leave(extract::State(state): extract::State<State>, Viewer(caller): Vie
 
 async fn leave_for_issuer(
     extract::State(state): extract::State<State>,
-    Extension(peer): Extension<Peer>,
     Query(next): Query<Next>,
 ) -> Result<Response, Problem> {
     let issuer = issuer(&state)?;
-    take_try(&state, peer)?;
     let (url, remembered) = issuer.begin(local(next.next.as_deref().unwrap_or("/"))).await?;
     Ok(with_cookies(to(&url), [Cookie::Login.set(&state.site, &remembered, LOGIN_S_MAX)]))
 }
@@ -107,17 +104,20 @@ async fn come_back(
     Query(answer): Query<Answer>,
 ) -> Result<Response, Problem> {
     let issuer = issuer(&state)?;
-    take_try(&state, peer)?;
+    let turn = state.issuer_tried.turn(peer.remote.ip()).await?;
     let remembered = Cookie::Login.of(&headers, &state.site).unwrap_or_default();
     let forget = Cookie::Login.clear(&state.site);
-    let (known, next) = match issuer.finish(&answer, remembered).await {
+    let finished = issuer.finish(&answer, remembered).await;
+    drop(turn);
+    let (known, next) = match finished {
         Ok(found) => found,
         Err(problem) => {
+            // It counts for those who come next: who came now is told what was wrong.
+            state.issuer_tried.failed_from(peer.remote.ip()).ok();
             tracing::info!(remote = %peer.remote, why = problem.detail, "a login with OpenID Connect was refused");
             return Ok(with_cookies(problem.into_response(), [forget]));
         }
     };
-    state.give_tries_back(peer.remote.ip());
     let cookie = begin(&state, &headers, &known).await?;
     tracing::info!(who = known.who, role = known.role.name(), "logged in with OpenID Connect");
     let page = Html(console::arrived(&visit, local(&next)).into_string());
@@ -129,12 +129,18 @@ fn issuer(state: &State) -> Result<&Issuer, Problem> {
     state.issuer.as_ref().filter(|_| state.config.auth != Auth::None).ok_or_else(none)
 }
 
-fn take_try(state: &State, peer: Peer) -> Result<(), Problem> {
-    state.take_try(peer.remote.ip()).map_err(|wait| {
-        let seconds = wait.as_secs() + 1;
-        tracing::info!(remote = %peer.remote, "logins are tried too often");
-        Problem::too_many("logins were tried too often", seconds)
-    })
+/// Who bears this token. However many were shown from the same address that nobody bears: behind a proxy it is everybody's.
+async fn bearer(state: &State, hash: &Hash, peer: Peer) -> Result<Option<Known>, Problem> {
+    let from = peer.remote.ip();
+    let turn = state.tokens_tried.turn(from).await?;
+    let known = state.store.token_bearer(hash).await?;
+    drop(turn);
+    if known.is_none() {
+        state.tokens_tried.failed_from(from).inspect_err(|_| {
+            tracing::info!(remote = %from, "tokens that nobody bears are shown too often");
+        })?;
+    }
+    Ok(known)
 }
 
 /// Begins a session, and ends the one that this browser had. Returns its cookie.

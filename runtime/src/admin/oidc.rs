@@ -2,6 +2,8 @@
 
 mod fetch;
 
+use std::time::{Duration, Instant};
+
 use data_encoding::BASE64URL_NOPAD;
 use openidconnect::core::{
     CoreAuthDisplay, CoreAuthPrompt, CoreAuthenticationFlow, CoreErrorResponseType, CoreGenderClaim, CoreJsonWebKey,
@@ -15,6 +17,7 @@ use openidconnect::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use tokio::sync::Mutex;
 
 use self::fetch::Fetch;
 use super::problem::Problem;
@@ -152,7 +155,20 @@ pub struct Issuer {
     secret: Option<ClientSecret>,
     redirect: RedirectUrl,
     fetch: Fetch,
+    /// As it was when somebody left for it last.
+    seen: Mutex<Option<Seen>>,
 }
+
+/// What an issuer said of itself, or that it did not.
+struct Seen {
+    at: Instant,
+    party: Option<Party>,
+}
+
+/// Whoever leaves for it within this time finds it as the one before did: anybody may leave, as often as they like.
+const SEEN_FOR: Duration = Duration::from_secs(60);
+/// The same if it did not answer.
+const MISSED_FOR: Duration = Duration::from_secs(3);
 
 impl Issuer {
     /// `address` is what browsers call this server.
@@ -162,12 +178,12 @@ impl Issuer {
         let redirect = redirect.map_err(|e| format!("admin.public_url: {e}"))?;
         let secret = config.client_secret.as_ref().map(Secret::reveal).transpose().map_err(|e| e.to_string())?;
         let secret = secret.map(ClientSecret::new);
-        Ok(Self { config: config.clone(), url, secret, redirect, fetch: Fetch::new()? })
+        Ok(Self { config: config.clone(), url, secret, redirect, fetch: Fetch::new()?, seen: Mutex::default() })
     }
 
     /// Where the browser goes, and what it is to remember until it comes back.
     pub async fn begin(&self, next: &str) -> Result<(String, String), Problem> {
-        let party = self.party().await?;
+        let party = self.seen_party().await?;
         let (challenge, verifier) = PkceCodeChallenge::new_random_sha256();
         let request = party
             .authorize_url(CoreAuthenticationFlow::AuthorizationCode, CsrfToken::new_random, Nonce::new_random)
@@ -224,14 +240,24 @@ impl Issuer {
         Ok(Known { token: None, who, role })
     }
 
+    /// The issuer as it was a moment ago; of those who come at once, one asks it.
+    async fn seen_party(&self) -> Result<Party, Problem> {
+        let mut seen = self.seen.lock().await;
+        if let Some(Seen { at, party }) = seen.as_ref()
+            && at.elapsed() < if party.is_some() { SEEN_FOR } else { MISSED_FOR }
+        {
+            return party.clone().ok_or_else(silent);
+        }
+        let party = self.party().await;
+        *seen = Some(Seen { at: Instant::now(), party: party.as_ref().ok().cloned() });
+        party
+    }
+
     /// The issuer as it is now: keys change, and logins are seldom.
     async fn party(&self) -> Result<Party, Problem> {
         let metadata = CoreProviderMetadata::discover_async(self.url.clone(), &self.fetch).await.map_err(|e| {
             tracing::warn!(error = full_text(&e), "the issuer of [admin.oidc] cannot be asked");
-            Problem::unavailable(
-                "the issuer of OpenID Connect does not answer as it should",
-                "log in with a token, or try again later",
-            )
+            silent()
         })?;
         let client_id = ClientId::new(self.config.client_id.clone());
         Ok(Party::from_provider_metadata(metadata, client_id, self.secret.clone())
@@ -268,6 +294,13 @@ fn who(claims: &IdTokenClaims<Others, CoreGenderClaim>) -> String {
 
 /// So that it fits into its column whatever the characters are.
 const WHO_CHARS_MAX: usize = 64;
+
+fn silent() -> Problem {
+    Problem::unavailable(
+        "the issuer of OpenID Connect does not answer as it should",
+        "log in with a token, or try again later",
+    )
+}
 
 fn refused(detail: &str) -> Problem {
     Problem::unauthenticated(detail, "begin the login again at /login")

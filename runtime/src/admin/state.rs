@@ -1,10 +1,8 @@
 //! What all routes share.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 use std::ops::{Deref, RangeInclusive};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, OnceLock};
 
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
@@ -14,11 +12,11 @@ use super::events::Feed;
 use super::host::Site;
 use super::oidc::Issuer;
 use super::problem::Problem;
+use super::tries::Tries;
 use crate::broker::Stream;
 use crate::endpoints::Terms;
 use crate::rules::Rules;
 use crate::store::Store;
-use crate::throttle::Throttle;
 
 /// Requests that are carried out at a time; more are refused. Each needs the database, whose connection is one.
 const REQUESTS_MAX: usize = 64;
@@ -43,7 +41,10 @@ pub struct Shared {
     pub requests: Semaphore,
     /// What those who watch are told.
     pub feed: Feed,
-    throttle: Mutex<Throttle>,
+    /// Logins with tokens.
+    pub tokens_tried: Tries,
+    /// Logins where people are known.
+    pub issuer_tried: Tries,
     parts: OnceLock<Parts>,
 }
 
@@ -86,7 +87,8 @@ impl State {
             stop: CancellationToken::new(),
             requests: Semaphore::new(REQUESTS_MAX),
             feed: Feed::default(),
-            throttle: Mutex::new(Throttle::default()),
+            tokens_tried: Tries::default(),
+            issuer_tried: Tries::default(),
             parts: OnceLock::new(),
         }))
     }
@@ -105,15 +107,5 @@ impl State {
     /// What was attached, or that it is not there yet.
     pub fn running(&self) -> Result<&Parts, Problem> {
         self.parts().ok_or_else(|| Problem::unavailable("the source is being started", "repeat it; /readyz tells when"))
-    }
-
-    /// Counts a try to log in, or says in how long the next one may come.
-    pub fn take_try(&self, from: IpAddr) -> Result<(), Duration> {
-        self.throttle.lock().unwrap_or_else(PoisonError::into_inner).take(from, Instant::now())
-    }
-
-    /// They are known after all.
-    pub fn give_tries_back(&self, from: IpAddr) {
-        self.throttle.lock().unwrap_or_else(PoisonError::into_inner).succeeded(from, Instant::now());
     }
 }

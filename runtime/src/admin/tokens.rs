@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::body::{Body, Path, Why};
+use super::bulk::by;
 use super::caller::{Administrator, Viewer};
 use super::problem::Problem;
 use super::state::State;
@@ -40,6 +41,8 @@ pub struct Wanted {
     /// Whether it is valid until it is revoked.
     #[serde(default)]
     pub never_expires: bool,
+    /// Why, for the audit.
+    pub reason: Option<String>,
 }
 
 /// A token that was made.
@@ -101,7 +104,7 @@ pub async fn create_token(
     let secret = new_token();
     let hash = hash_token(&secret).expect("it was made by us");
     let new = NewToken { hash: &hash, name: &wanted.name, role: wanted.role, days };
-    match state.store.create_token(new, Some(&caller.who)).await? {
+    match state.store.create_token(by(&caller, wanted.reason.as_deref()), new).await? {
         Created::Done(token) => Ok((StatusCode::CREATED, Json(Made { secret, token: *token }))),
         Created::NameTaken => Err(Problem::conflict(
             format!("a token {} is there already", wanted.name),
@@ -124,7 +127,7 @@ pub async fn revoke_token(
     Body(body): Body<Reason>,
 ) -> Result<StatusCode, Problem> {
     let why = body.reason.or(why);
-    if state.store.revoke_token(&name, Some(&caller.who), why.as_deref()).await? {
+    if state.store.revoke_token(by(&caller, why.as_deref()), &name).await? {
         return Ok(StatusCode::NO_CONTENT);
     }
     Err(Problem::not_found(

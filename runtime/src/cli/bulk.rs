@@ -19,12 +19,19 @@ pub struct Care {
     /// Change nothing: say how many there are, and show some
     #[arg(long)]
     pub dry_run: bool,
-    /// Do not ask, however many there are
-    #[arg(long, short)]
-    yes: bool,
+    #[command(flatten)]
+    consent: Consent,
     /// Why, for the audit
     #[arg(long)]
     reason: Option<String>,
+}
+
+/// A person's yes.
+#[derive(Args, Clone, Copy, Debug, Default)]
+pub struct Consent {
+    /// Do not ask, however many there are
+    #[arg(long, short)]
+    yes: bool,
 }
 
 /// So many are done by one statement, and shown by one step of a bar.
@@ -68,17 +75,39 @@ impl Care {
         self.reason.as_deref()
     }
 
-    /// Whether so many may be touched. Asks in a terminal; elsewhere it must have been said before.
+    /// Whether so many may be touched: some are unasked.
     pub fn allows(&self, count: usize, what: &str) -> anyhow::Result<bool> {
-        if self.yes || count <= UNASKED_MAX {
+        if count <= UNASKED_MAX {
+            return Ok(true);
+        }
+        let needs =
+            format!("more than {UNASKED_MAX} need --yes where nobody can be asked; --dry-run shows some of them");
+        self.consent.asks(&format!("{count} {what}"), &needs)
+    }
+
+    /// Whether so many may be lost that were not named one by one: none is unasked.
+    pub fn allows_loss(&self, count: usize, what: &str) -> anyhow::Result<bool> {
+        let needs = "they need --yes where nobody can be asked; --dry-run shows some of them";
+        Ok(count == 0 || self.consent.asks(&format!("{count} {what}"), needs)?)
+    }
+}
+
+impl Consent {
+    /// Whether something may be removed with what waits for it.
+    pub fn allows_removal(self, waiting: i64, what: &str) -> anyhow::Result<bool> {
+        let needs = "it needs --yes where nobody can be asked";
+        Ok(waiting == 0 || self.asks(what, needs)?)
+    }
+
+    /// Asks in a terminal; elsewhere it must have been said before.
+    fn asks(self, what: &str, needs: &str) -> anyhow::Result<bool> {
+        if self.yes {
             return Ok(true);
         }
         if !(std::io::stdin().is_terminal() && std::io::stderr().is_terminal()) {
-            return usage(format!(
-                "{count} {what}: more than {UNASKED_MAX} need --yes where nobody can be asked; --dry-run shows some of them"
-            ));
+            return usage(format!("{what}: {needs}"));
         }
-        eprint!("{count} {what}. Go on? [y/N] ");
+        eprint!("{what}. Go on? [y/N] ");
         std::io::stderr().flush()?;
         let mut answer = String::new();
         std::io::stdin().lock().read_line(&mut answer)?;

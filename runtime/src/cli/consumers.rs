@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use serde::Serialize;
 
+use super::bulk::{self, Consent};
 use super::holds::{self, Kind, What};
 use super::inbox;
 use super::operator::Operator;
@@ -44,6 +45,8 @@ pub enum Command {
     Remove {
         /// Its name
         name: String,
+        #[command(flatten)]
+        consent: Consent,
         /// Why, for the audit
         #[arg(long)]
         reason: Option<String>,
@@ -91,7 +94,7 @@ pub async fn run(config: &Config, operator: &Operator, command: Command) -> anyh
         Command::Show { name } => show(operator, &name).await,
         Command::Pause { name, reason } => holds::pause(operator, &what(name), reason.as_deref()).await,
         Command::Resume { name, reason } => holds::resume(operator, &what(name), reason.as_deref()).await,
-        Command::Remove { name, reason } => remove(config, operator, &name, reason.as_deref()).await,
+        Command::Remove { name, consent, reason } => remove(config, operator, &name, consent, reason.as_deref()).await,
     }
 }
 
@@ -167,13 +170,26 @@ fn unknown(name: &str) -> anyhow::Error {
     anyhow::anyhow!("no consumer {name} is known here: avouch consumers list")
 }
 
-async fn remove(config: &Config, operator: &Operator, name: &str, why: Option<&str>) -> anyhow::Result<ExitCode> {
+async fn remove(
+    config: &Config,
+    operator: &Operator,
+    name: &str,
+    consent: Consent,
+    why: Option<&str>,
+) -> anyhow::Result<ExitCode> {
     if config.consumer.get(name).is_some_and(|c| !c.topics.is_empty()) {
         anyhow::bail!(
             "[consumer.{name}] is in the configuration, so a runtime would make it again: take its topics out there first"
         );
     }
     let Some(consumer) = find(operator, name).await? else { return Err(unknown(name)) };
+    let lost = format!(
+        "{} messages that {name} has not finished count as consumed if nobody else lacks them",
+        unfinished(&consumer)
+    );
+    if !consent.allows_removal(consumer.to_confirm(), &lost)? {
+        return bulk::nothing_done();
+    }
     let done = operator.store.remove_consumer(operator.by(why), name).await?;
     let (durable, told) = match &consumer.stream {
         Some(stream) if done => delete_durable(config, name, stream).await?,

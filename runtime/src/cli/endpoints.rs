@@ -16,6 +16,7 @@ use uuid::Uuid;
 use self::again::Again;
 use self::deliveries::Page;
 use self::wanted::{Change, Create, Rotation};
+use super::bulk::{self, Consent};
 use super::operator::Operator;
 use super::table::{Cell, Fit, Table, Tone, facts};
 use super::tell::code;
@@ -58,6 +59,8 @@ pub enum Command {
     Remove {
         /// Its name
         name: String,
+        #[command(flatten)]
+        consent: Consent,
         /// Why, for the audit
         #[arg(long)]
         reason: Option<String>,
@@ -166,7 +169,7 @@ pub async fn run(config: &Config, source: &str, operator: &Operator, command: Co
         Command::Change(new) => wanted::change(&terms(config, source)?, operator, *new).await,
         Command::Enable { name, reason } => set(operator, &name, "enabled", reason.as_deref()).await,
         Command::Disable { name, reason } => set(operator, &name, "disabled", reason.as_deref()).await,
-        Command::Remove { name, reason } => remove(config, operator, &name, reason.as_deref()).await,
+        Command::Remove { name, consent, reason } => remove(config, operator, &name, consent, reason.as_deref()).await,
         Command::RotateSecret(rotation) => wanted::rotate(operator, rotation).await,
         Command::Token(command) => token(operator, command).await,
         Command::Ping { name, timeout, reason } => ping::ping(operator, &name, timeout, reason.as_deref()).await,
@@ -285,10 +288,20 @@ async fn set(operator: &Operator, name: &str, to: &str, why: Option<&str>) -> an
     Ok(code(done))
 }
 
-async fn remove(config: &Config, operator: &Operator, name: &str, why: Option<&str>) -> anyhow::Result<ExitCode> {
-    known(operator, name).await?;
+async fn remove(
+    config: &Config,
+    operator: &Operator,
+    name: &str,
+    consent: Consent,
+    why: Option<&str>,
+) -> anyhow::Result<ExitCode> {
+    let waiting = known(operator, name).await?.waiting;
     if config.endpoint.contains_key(name) {
         bail!("[endpoint.{name}] is in the configuration: take its section out there first, or disable it");
+    }
+    let lost = format!("{} messages that wait for {name} are given up", counted(waiting));
+    if !consent.allows_removal(waiting, &lost)? {
+        return bulk::nothing_done();
     }
     let done = operator.store.remove_endpoint(operator.by(why), name).await?;
     operator.tell(&Done { action: "remove endpoint", endpoint: name, done }, || match done {

@@ -59,11 +59,27 @@ struct Words {
     done: &'static str,
     /// Of one with which it is not.
     not_done: &'static str,
+    /// Whether a person is asked about all that are alike.
+    of_group: Asked,
 }
 
-const RESEND: Words = Words { action: "resend", done: "is sent again", not_done: "is not dead: nothing done" };
-const DISCARD: Words =
-    Words { action: "discard", done: "is discarded", not_done: "was sent already, or never was: nothing done" };
+/// When a person is asked.
+#[derive(Clone, Copy)]
+enum Asked {
+    /// If they are many.
+    Many,
+    /// However few: it cannot be undone.
+    Any,
+}
+
+const RESEND: Words =
+    Words { action: "resend", done: "is sent again", not_done: "is not dead: nothing done", of_group: Asked::Many };
+const DISCARD: Words = Words {
+    action: "discard",
+    done: "is discarded",
+    not_done: "was sent already, or never was: nothing done",
+    of_group: Asked::Any,
+};
 
 pub async fn resend(operator: &Operator, which: Which) -> anyhow::Result<ExitCode> {
     let by = operator.by(which.care.why());
@@ -95,7 +111,12 @@ async fn act(
     if which.care.dry_run {
         return plan(operator, words.action, words.done, &ids).await;
     }
-    if !which.care.allows(ids.len(), &format!("messages to {}", words.action))? {
+    let asked = format!("messages to {}", words.action);
+    let is_allowed = match words.of_group {
+        Asked::Any if which.filter.is_any() => which.care.allows_loss(ids.len(), &asked)?,
+        Asked::Any | Asked::Many => which.care.allows(ids.len(), &asked)?,
+    };
+    if !is_allowed {
         return bulk::nothing_done();
     }
     let outcome = bulk::each(words.action, &ids, act).await?;

@@ -14,7 +14,7 @@ const GROUPS: &[(&str, &[&str])] = &[
     ("See how it goes", &["status", "instances", "samples", "holds", "audit"]),
     ("Messages", &["messages", "dead", "resend", "discard", "replay", "pause", "resume"]),
     ("Transactions, consumers, endpoints, plugins", &["tx", "consumers", "endpoint", "inbox", "plugin"]),
-    ("Around it", &["token", "alarm", "completions", "man", "help"]),
+    ("Around it", &["token", "session", "alarm", "completions", "man", "help"]),
 ];
 
 const PAGE: &str = "# The command line\n\n\

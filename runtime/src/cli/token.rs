@@ -14,6 +14,7 @@ use super::tell;
 use super::times;
 use crate::access::{Role, hash_token, new_token};
 use crate::store::access::{Created, NewToken, Token};
+use crate::store::operate::By;
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -30,6 +31,9 @@ pub enum Command {
         /// It is valid until it is revoked
         #[arg(long)]
         never: bool,
+        /// Why, for the audit
+        #[arg(long)]
+        reason: Option<String>,
     },
     /// List tokens, without their secrets
     List,
@@ -54,9 +58,12 @@ const COLUMNS: &[(&str, Fit)] = &[
 
 pub async fn run(operator: &Operator, command: Command) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Create { name, role, days, never } => {
-            let secret = new_token();
-            let token = create(operator, &secret, &name, &role, (!never).then_some(days)).await?;
+        Command::Create { name, role, days, never, reason } => {
+            let (secret, days) = (new_token(), (!never).then_some(days.into()));
+            let hash = hash_token(&secret).expect("it was made by us");
+            let role = Role::of(&role).expect("the argument is one of them");
+            let new = NewToken { hash: &hash, name: &name, role, days };
+            let token = create(operator, operator.by(reason.as_deref()), new).await?;
             print_created(operator, &secret, &token)
         }
         Command::List => list(operator).await,
@@ -64,11 +71,9 @@ pub async fn run(operator: &Operator, command: Command) -> anyhow::Result<ExitCo
     }
 }
 
-async fn create(op: &Operator, secret: &str, name: &str, role: &str, days: Option<u16>) -> anyhow::Result<Token> {
-    let hash = hash_token(secret).expect("it was made by us");
-    let role = Role::of(role).expect("the argument is one of them");
-    let new = NewToken { hash: &hash, name, role, days: days.map(i32::from) };
-    match op.store.create_token(new, Some(op.by(None).who)).await? {
+async fn create(operator: &Operator, by: By<'_>, new: NewToken<'_>) -> anyhow::Result<Token> {
+    let name = new.name;
+    match operator.store.create_token(by, new).await? {
         Created::Done(token) => Ok(*token),
         Created::NameTaken => {
             bail!("a token {name} is there already: take another name, or `avouch token revoke {name}` first")
@@ -115,7 +120,7 @@ fn table(tokens: &[Token]) -> String {
 }
 
 async fn revoke(operator: &Operator, name: &str, reason: Option<&str>) -> anyhow::Result<ExitCode> {
-    let is_done = operator.store.revoke_token(name, Some(operator.by(None).who), reason).await?;
+    let is_done = operator.store.revoke_token(operator.by(reason), name).await?;
     operator.tell(&json!({ "name": name, "revoked": is_done }), || match is_done {
         true => format!("token {name} is revoked, and its sessions have ended"),
         false => format!("no token {name} is there that is not revoked: avouch token list"),

@@ -56,6 +56,9 @@ const EXCERPT_CHARS_MAX: usize = 500;
 /// So much of what was wrong.
 const REASON_CHARS_MAX: usize = 1_000;
 
+/// What may come of a try, in one word each.
+pub const OUTCOMES: [&str; 5] = ["delivered", "retry", "given_up", "disabled", "postponed"];
+
 /// After a fault of a plugin: it may be deployed anew meanwhile.
 const POSTPONED: Duration = Duration::from_secs(30);
 

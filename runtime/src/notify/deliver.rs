@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::attempt::{Desk, Job, Tried, attempt};
+use super::attempt::{Desk, Job, OUTCOMES, Tried, attempt};
 use super::roster::{Party, Roster};
 use super::slots::Slots;
 use super::waiting::Told;
@@ -51,6 +51,8 @@ pub struct Deliver {
     failing: bool,
 }
 
+/// What tries are counted by.
+const TRIES: &str = "avouch_notify_attempts_total";
 /// How long who is told may be as it was: a disabled endpoint is told nothing after this.
 const ROSTER_AGE_MAX: Duration = Duration::from_secs(1);
 /// What ends together is written together.
@@ -261,11 +263,20 @@ impl Deliver {
         }
     }
 
+    /// Where nothing was counted yet, it is nought: what grew from nothing seen would not have grown.
+    fn count_from_nought(&self, party: &Party) {
+        let scope = self.parts.store.scope();
+        let name = scope.endpoint(&party.endpoint.name);
+        for outcome in OUTCOMES {
+            scope.counter(TRIES, &[("endpoint", &name), ("outcome", outcome)]).increment(0);
+        }
+    }
+
     fn count(&self, party: &Party, tried: &Tried) {
         let scope = self.parts.store.scope();
         let name = scope.endpoint(&party.endpoint.name);
         let labels: &[(&'static str, &str)] = &[("endpoint", &name), ("outcome", tried.attempt.outcome)];
-        scope.counter("avouch_notify_attempts_total", labels).increment(1);
+        scope.counter(TRIES, labels).increment(1);
         let took = f64::from(tried.attempt.took_ms) / 1_000.0;
         scope.histogram("avouch_notify_attempt_seconds", &[("endpoint", &name)]).record(took);
     }
@@ -299,6 +310,9 @@ impl Deliver {
             let before = self.roster.get(party.endpoint.id);
             if before.is_some_and(|before| Arc::ptr_eq(before, party)) {
                 continue;
+            }
+            if before.is_none() {
+                self.count_from_nought(party);
             }
             if before.is_some_and(|before| before.settings != party.settings)
                 && let Some(slots) = self.slots.get_mut(&party.endpoint.id)

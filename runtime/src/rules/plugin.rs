@@ -21,6 +21,7 @@ use super::limits::Config;
 use super::manifest::{Grant, Manifest, SECTION};
 use super::v1::{Line, RuleError, State, link};
 use super::{Error, Fault, Powers};
+use crate::meters::Names;
 
 /// A plugin's file, looked at but not run.
 #[derive(Clone, Debug)]
@@ -66,9 +67,9 @@ struct Meters {
 }
 
 impl Meters {
-    fn of(plugin: &str) -> Self {
-        let outcome = |outcome: &'static str| metrics::counter!("avouch_plugin_calls_total", "plugin" => plugin.to_owned(), "outcome" => outcome);
-        let seconds = |name: &'static str| metrics::histogram!(name, "plugin" => plugin.to_owned());
+    fn of(plugin: String) -> Self {
+        let outcome = |outcome: &'static str| metrics::counter!("avouch_plugin_calls_total", "plugin" => plugin.clone(), "outcome" => outcome);
+        let seconds = |name: &'static str| metrics::histogram!(name, "plugin" => plugin.clone());
         Self {
             answered: outcome("answered"),
             transient: outcome("transient"),
@@ -148,7 +149,7 @@ impl Plugin {
         component: &Component,
         file: &File,
         powers: Powers,
-        config: &Config,
+        (config, names): (&Config, &Names),
     ) -> Result<Self, Error> {
         let name = &file.manifest.name;
         let mut linker = Linker::new(engine);
@@ -167,7 +168,7 @@ impl Plugin {
             engine: engine.clone(),
             exports,
             room: Semaphore::new(config.concurrency_max),
-            meters: Meters::of(name),
+            meters: Meters::of(names.label(name)),
         })
     }
 

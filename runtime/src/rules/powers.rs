@@ -13,6 +13,7 @@ use super::sql::Database;
 use super::v1::RuleError;
 use super::{Bindings, Error};
 use crate::broker;
+use crate::meters::Names;
 
 /// Every binding of this process.
 pub struct Sources {
@@ -30,8 +31,9 @@ pub struct Powers {
 }
 
 impl Sources {
-    pub fn new(bindings: &Bindings, server: &broker::Config) -> Result<Self, Error> {
-        let sql = bindings.sql.iter().map(|(n, c)| Ok((n.clone(), Arc::new(Database::new(n, c)?))));
+    /// `names` are what databases are called where they are counted.
+    pub fn new(bindings: &Bindings, server: &broker::Config, names: &Names) -> Result<Self, Error> {
+        let sql = bindings.sql.iter().map(|(n, c)| Ok((n.clone(), Arc::new(Database::new(n, c, &names.label(n))?))));
         let http = bindings.http.iter().map(|(n, c)| Ok((n.clone(), Arc::new(Origin::new(n, c)?))));
         let nats = bindings.nats.iter().map(|(n, c)| Ok((n.clone(), Arc::new(Service::new(n, c, server)?))));
         Ok(Self {

@@ -1,10 +1,11 @@
 //! The capability `sql`: declared statements, read only, on connections of a role of its own, which are reset after each query.
 
 use std::collections::HashMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::TryStreamExt as _;
-use tokio::sync::{Mutex, Semaphore};
+use metrics::{Gauge, Histogram};
+use tokio::sync::{Mutex, Semaphore, SemaphorePermit};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{Format, IsNull, ToSql, Type, to_sql_checked};
 use tokio_postgres::{Client, Statement};
@@ -48,6 +49,25 @@ pub struct Database {
     target: Target,
     idle: Mutex<Vec<Session>>,
     room: Semaphore,
+    meters: Meters,
+}
+
+/// What is counted of its connections.
+struct Meters {
+    used: Gauge,
+    wait: Histogram,
+}
+
+/// A query that waits for a connection; also one that is given up has waited.
+struct Waiting<'a> {
+    since: Instant,
+    wait: &'a Histogram,
+}
+
+/// Room for one query.
+struct Room<'a> {
+    _permit: SemaphorePermit<'a>,
+    used: &'a Gauge,
 }
 
 struct Session {
@@ -82,13 +102,13 @@ const LOCKS: &str =
 const HARMLESS: &[&str] = &["random", "clock_timestamp", "gen_random_uuid", "timeofday"];
 
 impl Database {
-    /// Reads the settings; connects at the first query.
-    pub fn new(name: &str, config: &Config) -> Result<Self, Error> {
+    /// Reads the settings; connects at the first query. `label` is what it is called where it is counted.
+    pub fn new(name: &str, config: &Config, label: &str) -> Result<Self, Error> {
         let timeout = Duration::from_millis(config.connect_timeout_ms);
         let target = Target::new(&config.url, &config.tls, "avouch plugin", timeout)
             .map_err(|e| Error::Fatal(format!("binding.sql.{name}: {e}")))?;
         let room = Semaphore::new(config.connections_max.max(1));
-        Ok(Self { name: name.to_owned(), target, idle: Mutex::default(), room })
+        Ok(Self { name: name.to_owned(), target, idle: Mutex::default(), room, meters: Meters::of(label) })
     }
 
     /// Rows as JSON objects: see the WIT. A query that is given up takes its connection with it.
@@ -115,7 +135,7 @@ impl Database {
         bytes_max: usize,
         left: Duration,
     ) -> Result<Vec<String>, RuleError> {
-        let _room = self.room.acquire().await.map_err(|e| RuleError::Transient(e.to_string()))?;
+        let _room = self.room().await?;
         let idle = self.idle.lock().await.pop();
         let mut session = match idle.filter(|s| !s.client.is_closed()) {
             Some(session) => session,
@@ -195,6 +215,14 @@ impl Database {
         }
     }
 
+    async fn room(&self) -> Result<Room<'_>, RuleError> {
+        let waiting = Waiting { since: Instant::now(), wait: &self.meters.wait };
+        let permit = self.room.acquire().await.map_err(|e| RuleError::Transient(e.to_string()))?;
+        drop(waiting);
+        self.meters.used.increment(1.0);
+        Ok(Room { _permit: permit, used: &self.meters.used })
+    }
+
     async fn connect(&self) -> Result<Session, RuleError> {
         let away = |why: String| RuleError::Transient(format!("binding sql:{}: {why}", self.name));
         let (client, connection) = self.target.connect().await.map_err(|e| away(e.to_string()))?;
@@ -232,6 +260,26 @@ impl Database {
             code if code.code().starts_with("22") => RuleError::Permanent(text),
             _ => RuleError::Transient(text),
         }
+    }
+}
+
+impl Meters {
+    fn of(binding: &str) -> Self {
+        let used = metrics::gauge!("avouch_binding_connections_used", "binding" => binding.to_owned());
+        used.set(0.0);
+        Self { used, wait: metrics::histogram!("avouch_binding_wait_seconds", "binding" => binding.to_owned()) }
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.wait.record(self.since.elapsed());
+    }
+}
+
+impl Drop for Room<'_> {
+    fn drop(&mut self) {
+        self.used.decrement(1.0);
     }
 }
 

@@ -9,6 +9,7 @@ use tokio_postgres::error::SqlState;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::operate::By;
 use super::{Error, Store};
 use crate::access::{Hash, Role};
 
@@ -76,6 +77,47 @@ pub enum Created {
     NameRefused,
 }
 
+/// A session that may go on.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+pub struct Session {
+    /// The token's name, or the person.
+    pub who: String,
+    /// What they may do.
+    pub role: Role,
+    /// How they came: `token` or `oidc`.
+    pub by: String,
+    /// When they logged in.
+    #[serde(with = "time::serde::rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
+    pub created_at: OffsetDateTime,
+    /// When they used it last, to a tenth of the idle time.
+    #[serde(with = "time::serde::rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
+    pub seen_at: OffsetDateTime,
+    /// When it ends at the latest.
+    #[serde(with = "time::serde::rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
+    pub ends_at: OffsetDateTime,
+}
+
+/// Who brings a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Use {
+    /// A person, who is there.
+    Person,
+    /// A page that renews itself, whether somebody looks at it or not.
+    Page,
+}
+
+/// What sessions must be to be let in.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules {
+    /// Used by a person within so many seconds.
+    pub idle_s: u32,
+    /// There is an issuer, so that those who came from it are let in.
+    pub has_issuer: bool,
+}
+
 /// A session to be begun.
 #[derive(Clone, Copy, Debug)]
 pub struct NewSession<'a> {
@@ -100,9 +142,11 @@ impl Store {
         rows.first().map(known).transpose()
     }
 
-    /// Whose session this is, if it has not ended, was used within `idle_s`, and its token is still valid.
-    pub async fn session_owner(&self, hash: &Hash, idle_s: u32) -> Result<Option<Known>, Error> {
-        let params: [&(dyn tokio_postgres::types::ToSql + Sync); 2] = [&hash.as_slice(), &f64::from(idle_s)];
+    /// Whose session this is, if it has not ended, is as the rules say, and its token is still valid.
+    pub async fn session_owner(&self, hash: &Hash, rules: Rules, by: Use) -> Result<Option<Known>, Error> {
+        let (idle_s, is_used) = (f64::from(rules.idle_s), by == Use::Person);
+        let params: [&(dyn tokio_postgres::types::ToSql + Sync); 4] =
+            [&hash.as_slice(), &idle_s, &is_used, &rules.has_issuer];
         let rows = self.access.query(include_str!("access/session_owner.sql"), &params).await?;
         rows.first().map(known).transpose()
     }
@@ -123,17 +167,29 @@ impl Store {
         self.access.execute(include_str!("access/end_session.sql"), &[&hash.as_slice()]).await.map(drop)
     }
 
+    /// Sessions that may go on, the last used first.
+    pub async fn sessions(&self) -> Result<Vec<Session>, Error> {
+        let rows = self.access.query(include_str!("access/sessions.sql"), &[]).await?;
+        rows.iter().map(session).collect()
+    }
+
+    /// Ends all sessions of somebody. Returns how many they were.
+    pub async fn end_sessions(&self, by: By<'_>, who: &str) -> Result<i64, Error> {
+        let rows = self.access.request(include_str!("access/end_sessions.sql"), &[&who, &by.who, &by.why]).await?;
+        Ok(rows.first().map_or(0, |row| row.get(0)))
+    }
+
     /// All tokens, the newest first; those that were revoked only lately.
     pub async fn tokens(&self) -> Result<Vec<Token>, Error> {
         let rows = self.access.query(include_str!("access/tokens.sql"), &[]).await?;
         rows.iter().map(token).collect()
     }
 
-    /// Makes a token; `who` is told to the audit, the user of the database if nobody.
-    pub async fn create_token(&self, new: NewToken<'_>, who: Option<&str>) -> Result<Created, Error> {
+    /// Makes a token; who and why is told to the audit.
+    pub async fn create_token(&self, by: By<'_>, new: NewToken<'_>) -> Result<Created, Error> {
         let NewToken { hash, name, role, days } = new;
-        let params: [&(dyn tokio_postgres::types::ToSql + Sync); 5] =
-            [&hash.as_slice(), &name, &role.name(), &days, &who];
+        let params: [&(dyn tokio_postgres::types::ToSql + Sync); 6] =
+            [&hash.as_slice(), &name, &role.name(), &days, &by.who, &by.why];
         match self.access.ask(include_str!("access/create_token.sql"), &params).await? {
             Ok(rows) => {
                 let row = rows.first().ok_or_else(|| Error::Fatal("a token was made and is not there".into()))?;
@@ -146,8 +202,8 @@ impl Store {
     }
 
     /// Revokes the token of this name, and ends its sessions. Returns false if none is there that is not revoked.
-    pub async fn revoke_token(&self, name: &str, who: Option<&str>, why: Option<&str>) -> Result<bool, Error> {
-        let rows = self.access.request(include_str!("access/revoke_token.sql"), &[&name, &who, &why]).await?;
+    pub async fn revoke_token(&self, by: By<'_>, name: &str) -> Result<bool, Error> {
+        let rows = self.access.request(include_str!("access/revoke_token.sql"), &[&name, &by.who, &by.why]).await?;
         Ok(rows.first().is_some_and(|row| row.get(0)))
     }
 }
@@ -166,6 +222,17 @@ fn token(row: &Row) -> Result<Token, Error> {
         expires_at: row.get(5),
         last_used_at: row.get(6),
         revoked_at: row.get(7),
+    })
+}
+
+fn session(row: &Row) -> Result<Session, Error> {
+    Ok(Session {
+        who: row.get(0),
+        role: role(row.get(1))?,
+        by: row.get(2),
+        created_at: row.get(3),
+        seen_at: row.get(4),
+        ends_at: row.get(5),
     })
 }
 

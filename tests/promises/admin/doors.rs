@@ -146,6 +146,7 @@ fn request(served: &Served, route: &Route) -> RequestBuilder {
     let path = path
         .replace("{consumer}", VICTIM)
         .replace("{endpoint}", VICTIM)
+        .replace("{who}", VICTIM)
         .replace("{key}", "k")
         .replace("{digest}", &"0".repeat(64));
     assert!(!path.contains('{'), "{path}: say here what stands in it");

@@ -8,7 +8,7 @@ use super::issuer::{CLIENT, Issuer, SECRET};
 use super::{Served, cookie_of, json_of, send};
 
 /// A console that asks this issuer.
-async fn served_with(issuer: &Issuer) -> Served {
+pub async fn served_with(issuer: &Issuer) -> Served {
     let groups = "view_groups = [\"staff\"]\noperate_groups = [\"sre\"]\nadmin_groups = [\"leads\"]";
     let client = format!("client_id = \"{CLIENT}\"\nclient_secret = \"{SECRET}\"");
     Served::with(&format!("[admin.oidc]\nissuer = \"{}\"\n{client}\n{groups}", issuer.url())).await
@@ -53,7 +53,7 @@ async fn come_back(served: &Served, begun: &Begun, query: &str) -> Response {
 }
 
 /// The whole way, with these claims changed.
-async fn log_in(served: &Served, issuer: &Issuer, groups: Value, change: Value) -> Response {
+pub async fn log_in(served: &Served, issuer: &Issuer, groups: Value, change: Value) -> Response {
     let begun = begin(served).await;
     let mut claims = claims(issuer, &begun.nonce, &groups);
     for (name, value) in change.as_object().expect("changes are claims") {

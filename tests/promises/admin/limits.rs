@@ -192,6 +192,8 @@ async fn stopping_ends_connections_that_wait_for_nothing() {
 async fn settings_that_would_let_anybody_in_are_refused() {
     for (settings, text) in [
         ("listen = \"0.0.0.0:9180\"\nauth = \"none\"", "admin.auth = \"none\""),
+        ("auth = \"none\"\npublic_url = \"https://avouch.example\"", "admin.public_url, which is not on loopback"),
+        ("auth = \"none\"\n[admin.oidc]\nissuer = \"https://login.example\"\nclient_id = \"x\"", "[admin.oidc]"),
         ("public_url = \"avouch.example\"", "admin.public_url"),
         ("session_idle_s = 0", "admin.session_idle_s"),
         ("[admin.oidc]\nissuer = \"http://login.example\"\nclient_id = \"x\"", "admin.oidc.issuer"),

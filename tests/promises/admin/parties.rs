@@ -77,7 +77,14 @@ async fn endpoint_is_made_by_a_form_and_what_it_verifies_with_is_on_that_page_al
     assert!(other.status == 201 && other.text.contains("whsec_") && other.text != made.text);
     let refused = person.send("/endpoints/own/remove", "why=+").await.expect_err("it says no why");
     assert_eq!(refused.status, 422);
-    let removed = person.does("/endpoints/own/remove", "why=contract+ended").await;
+    let waits = "insert into avouch.delivery (endpoint, message_id, next_at) \
+                 select e.id, avouch.uuid_v7(), now() + interval '1 hour' from avouch.endpoint e where e.name = 'own'";
+    served.sql(waits).await;
+    let page = person.look("/endpoints/own").await.text;
+    assert!(page.contains("name=\"confirm\" type=\"number\" min=\"0\" required value=\"1\""), "{page}");
+    let unseen = person.send("/endpoints/own/remove", "why=contract+ended").await.expect_err("one waits for it");
+    assert!(unseen.status == 409 && unseen.text.contains("confirm = 1"), "{}", unseen.text);
+    let removed = person.does("/endpoints/own/remove", "why=contract+ended&confirm=1").await;
     assert!(removed.contains("removed.") && !removed.contains("href=\"/endpoints/own\""), "{removed}");
     let configured = person.send("/endpoints/merchant/remove", "why=x").await.expect_err("it stands in the file");
     assert!(configured.status == 409 && configured.text.contains("[endpoint.merchant]"), "{}", configured.text);

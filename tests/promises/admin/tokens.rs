@@ -28,13 +28,17 @@ async fn token_of_the_command_line_is_let_in_until_it_is_revoked() {
     assert_eq!(served.get("/v1/me", &secret).await.status(), 401, "it is revoked");
     token(&served, &["revoke", "ci.deploy"]).await.fails_with(1);
     token(&served, &["list"]).await.succeeds().says("ci.deploy  operate  revoked");
-    token(&served, &["create", "ci.deploy", "--never"]).await.succeeds().says("until it is revoked");
+    token(&served, &["create", "ci.deploy", "--never", "--reason", "rotated"])
+        .await
+        .succeeds()
+        .says("until it is revoked");
     let sql = "select string_agg(concat_ws(' ', action, subject, detail, why), '; ' order by id) from avouch.audit";
     let audit: String = served.ground.client.query_one(sql, &[]).await.expect("it can be read").get(0);
     assert!(
         audit.contains("create token ci.deploy role operate") && audit.contains("revoke token ci.deploy leaked"),
         "{audit}"
     );
+    assert!(audit.ends_with("until it is revoked rotated"), "{audit}");
 }
 
 #[tokio::test]
@@ -80,7 +84,7 @@ async fn token_is_valid_for_ninety_days_unless_it_says_otherwise() {
 async fn token_made_over_the_api_is_audited_with_its_maker_and_revoked_with_a_reason() {
     let served = Served::new().await;
     let admin = served.token("root", "admin").await;
-    let body = json!({ "name": "dash", "role": "view" }).to_string();
+    let body = json!({ "name": "dash", "role": "view", "reason": "for the wall" }).to_string();
     let post = |path: &str, body: String| {
         served.ask(Method::POST, path).bearer_auth(&admin).header("content-type", "application/json").body(body)
     };
@@ -97,7 +101,10 @@ async fn token_made_over_the_api_is_audited_with_its_maker_and_revoked_with_a_re
     problem(post("/v1/tokens/dash/revoke", "{}".into()), 404).await;
     let sql = "select array_agg(concat_ws(' ', actor, action, subject, detail, why) order by id) from avouch.audit where subject = 'dash'";
     let audit: Vec<String> = served.ground.client.query_one(sql, &[]).await.expect("it can be read").get(0);
-    assert!(audit[0].starts_with("root create token dash role view"), "{audit:?}");
+    assert!(
+        audit[0].starts_with("root create token dash role view") && audit[0].ends_with(" for the wall"),
+        "{audit:?}"
+    );
     assert_eq!(audit[1], "root revoke token dash moved über");
 }
 

@@ -246,8 +246,15 @@ async fn consumers_are_shown_replayed_decided_for_and_removed() {
     problem(post(&served, &admin, "/v1/consumers/billing/remove", &json!({})), 409).await;
     problem(post(&served, &admin, "/v1/consumers/nobody/remove", &json!({})), 404).await;
     served.sql("update avouch.consumer set is_required = true where name = 'gone'").await;
-    let removed = post(&served, &admin, "/v1/consumers/gone/remove", &json!({ "reason": "moved" }));
-    assert!(done(removed).await["durable"].is_string());
+    served.sql("update avouch.outbox set awaiting = (select array[id] from avouch.consumer where name = 'gone') where state = 'sent'").await;
+    let remove = |body: Value| post(&served, &admin, "/v1/consumers/gone/remove", &body);
+    let unfinished = served.json("/v1/consumers", &admin).await[1]["unfinished"].as_i64().expect("it is a number");
+    assert!(unfinished > 0);
+    for fewer in [json!({}), json!({ "confirm": unfinished - 1 })] {
+        let refused = problem(remove(fewer), 409).await;
+        assert!(refused["remedy"].as_str().is_some_and(|text| text.contains(&format!("confirm = {unfinished}"))));
+    }
+    assert!(done(remove(json!({ "reason": "moved", "confirm": unfinished }))).await["durable"].is_string());
     let sql = "select is_required from avouch.consumer where name = 'gone'";
     assert!(!served.ground.client.query_one(sql, &[]).await.expect("it is known").get::<_, bool>(0));
 }

@@ -39,7 +39,42 @@ async fn more_than_a_hundred_need_a_yes() {
     desk.in_terminal(100, "y\n", &group).await.succeeds().says("101 messages: each is sent again");
     assert_eq!(desk.count("avouch.outbox where topic = 'bulk' and state = 'ready' and generation = 1").await, 101);
     desk.dead(100, "another answer").await;
-    desk.at(&["discard", "--failure", "another answer"]).await.succeeds().says("100 messages: each is discarded");
+    desk.at(&["resend", "--failure", "another answer"]).await.succeeds().says("100 messages: each is sent again");
+}
+
+#[tokio::test]
+async fn what_was_not_named_one_by_one_is_not_discarded_without_a_yes() {
+    let desk = Desk::new().await;
+    desk.dead(1, "no answer").await;
+    let before = desk.everything().await;
+    let group = ["discard", "--failure", "no answer"];
+    desk.at(&group).await.fails_with(2).says("1 messages to discard").says("--yes").says("--dry-run");
+    let other = desk.dead.to_string();
+    let named = [&group[..], &[&other]].concat();
+    desk.at(&named).await.fails_with(2).says("2 messages to discard");
+    desk.in_terminal(100, "n\n", &group).await.fails_with(1).says("Go on? [y/N]").says("nothing done");
+    assert_eq!(desk.everything().await, before);
+    desk.at(&["discard", "--failure", "of nobody"]).await.succeeds().says("0 messages");
+    desk.in_terminal(100, "y\n", &group).await.succeeds().says("1 messages: each is discarded");
+    desk.dead(2, "another answer").await;
+    let group = ["messages", "discard", "--failure", "another answer", "--yes"];
+    desk.at(&group).await.succeeds().says("2 messages: each is discarded");
+}
+
+#[tokio::test]
+async fn consumer_that_is_waited_for_is_not_removed_without_a_yes() {
+    let desk = Desk::new().await;
+    let before = desk.everything().await;
+    let remove = ["consumers", "remove", "billing", "--reason", "moved away"];
+    desk.at(&remove).await.fails_with(2).says("2 messages that billing has not finished").says("--yes");
+    desk.in_terminal(100, "\n", &remove).await.fails_with(1).says("Go on? [y/N]").says("nothing done");
+    assert_eq!(desk.everything().await, before);
+    let audited = "avouch.audit where action = 'remove consumer' and subject = 'billing'";
+    assert_eq!(desk.count(audited).await, 0);
+    // There is no broker here whose durable could be deleted.
+    desk.client.batch_execute("update avouch.consumer set stream = null").await.expect("is valid");
+    desk.at(&[&remove[..], &["--yes"]].concat()).await.succeeds().says("is not waited for any more");
+    assert_eq!(desk.count(audited).await, 1);
 }
 
 #[tokio::test]

@@ -30,6 +30,7 @@ const LISTINGS: &[(&[&str], &str, usize, &[&str])] = &[
     (&["endpoint", "attempts", "018c0000-0000-7000-8000-000000000017"], "attempts", 1, &["m17", "503", "15 ms"]),
     (&["inbox", "list", "billing"], "records", 1, &["parked"]),
     (&["inbox", "list", "nobody"], "records", 0, &["no record"]),
+    (&["session", "list"], "sessions", 1, &["oidc", "view", "WHO"]),
     (&["holds"], "holds", 2, &["topic", "key", "PARKED BEHIND"]),
     (&["instances"], "instances", 1, &["the-one", "alive", "8 of 8 shards are without an owner"]),
     (&["samples"], "samples", 1, &["5.5 s"]),

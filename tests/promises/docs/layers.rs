@@ -46,7 +46,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("alarm", &["lifecycle", "meters", "secret", "store::connect", "store::full_text"]),
     ("broker", &["idempotency", "incarnation", "killpoint", "lifecycle", "message", "secret", "store::full_text"]),
     ("doorbell", &["meters", "store::connect", "store::Error", "store::full_text"]),
-    ("rules", &["address", "broker", "secret", "store::connect", "store::full_text"]),
+    ("rules", &["address", "broker", "meters::Names", "secret", "store::connect", "store::full_text"]),
     ("trace", &["lifecycle", "secret", "store::connect", "store::full_text"]),
     ("answer", &["broker", "store"]),
     ("problem", &["store"]),

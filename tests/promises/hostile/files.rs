@@ -202,7 +202,7 @@ async fn code_that_explodes_in_the_compiler_is_given_up() {
 #[tokio::test]
 async fn compiler_that_cannot_be_started_is_no_reason_to_refuse() {
     let rules = avouch_runtime::rules::Rules::new(
-        &usual(),
+        (&usual(), 100),
         &Bindings::default(),
         &avouch_runtime::broker::Config::default(),
         "/nowhere/avouch".into(),

@@ -285,7 +285,8 @@ async fn metadata_of_a_cloud_is_no_origin_whatever_the_binding_says() {
     for origin in
         ["http://169.254.169.254", "http://[::ffff:169.254.169.254]/", "http://2852039166", "http://[fd00:ec2::254]"]
     {
-        let made = Rules::new(&limits(), &binding(origin, true), &Default::default(), avouch_tests::process::binary());
+        let made =
+            Rules::new((&limits(), 100), &binding(origin, true), &Default::default(), avouch_tests::process::binary());
         assert!(matches!(made.err(), Some(Error::Fatal(why)) if why.contains("metadata")), "{origin}");
     }
 }

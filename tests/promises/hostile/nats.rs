@@ -36,7 +36,7 @@ impl Bus {
         let config = nats::Config { subjects, bucket: Some(BUCKET.into()), server: None };
         let bindings = Bindings { nats: BTreeMap::from([("bus".to_owned(), config)]), ..Bindings::default() };
         let login = broker::Config { url: Secret::new(server.url()), ..broker::Config::default() };
-        let rules = Arc::new(Rules::new(limits, &bindings, &login, binary()).expect("the engine can be made"));
+        let rules = Arc::new(Rules::new((limits, 100), &bindings, &login, binary()).expect("the engine can be made"));
         let plugin = load(&rules, Guest::requesting().wasm()).await.expect("it is a plugin");
         Self { server, client, rules, plugin }
     }

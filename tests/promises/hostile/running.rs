@@ -10,13 +10,23 @@ use crate::ground::Ground;
 use crate::schema::File;
 
 pub async fn deploy(config: &File, guest: Guest) -> Told {
+    deploy_with(config, guest, &[]).await
+}
+
+pub async fn deploy_with(config: &File, guest: Guest, more: &[&str]) -> Told {
     let file = File::new("guest.wasm", "");
     std::fs::write(file.path(), guest.wasm()).expect("it can be written");
-    avouch(&["plugin", "deploy", file.path(), "--config", config.path()], &[]).await
+    avouch(&[&["plugin", "deploy", file.path(), "--config", config.path()], more].concat(), &[]).await
 }
 
 pub async fn prepare(ground: &Ground, checker: &str) -> Uuid {
-    let row = ground.client.query_one("select avouch.prepare($1, '0 seconds')", &[&checker]).await;
+    prepare_as(ground, checker, "").await
+}
+
+/// The same with a reference.
+pub async fn prepare_as(ground: &Ground, checker: &str, reference: &str) -> Uuid {
+    let sql = "select avouch.prepare($1, '0 seconds', nullif($2, ''))";
+    let row = ground.client.query_one(sql, &[&checker, &reference]).await;
     row.expect("a transaction may be prepared").get(0)
 }
 

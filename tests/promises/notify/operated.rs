@@ -18,8 +18,8 @@ const ONCE: &str = "schedule_s = []\n";
 const HOSTILE: &str = "\u{1b}[2J\u{202e}<b>";
 
 /// A runtime that tells `merchant`, served, and the commands of somebody who operates it.
-struct Operated {
-    notified: Notified,
+pub struct Operated {
+    pub notified: Notified,
     receiver: Receiver,
     origin: String,
     token: String,
@@ -27,7 +27,7 @@ struct Operated {
 }
 
 impl Operated {
-    async fn new(status: u16, more: &str) -> Operated {
+    pub async fn new(status: u16, more: &str) -> Operated {
         let receiver = Receiver::new(status).await;
         let section = receiver.section("merchant", more);
         let notified = Notified::new(&format!("{section}[admin]\nlisten = \"127.0.0.1:0\"\n")).await;
@@ -40,7 +40,7 @@ impl Operated {
     }
 
     /// `avouch endpoint …`.
-    async fn at(&self, args: &[&str]) -> Told {
+    pub async fn at(&self, args: &[&str]) -> Told {
         avouch(&[&["endpoint"][..], args, &["--config", self.file.path()]].concat(), &[]).await
     }
 
@@ -50,7 +50,7 @@ impl Operated {
     }
 
     /// What the API answers.
-    async fn api(&self, method: Method, path: &str, body: Value) -> (u16, Value) {
+    pub async fn api(&self, method: Method, path: &str, body: Value) -> (u16, Value) {
         let request = client().request(method, format!("{}{path}", self.origin)).bearer_auth(&self.token);
         let request = request.header("content-type", "application/json").body(body.to_string());
         let response = send(request).await;
@@ -63,7 +63,7 @@ impl Operated {
     }
 
     /// So many messages that were given up for this endpoint an hour ago, without their having been tried.
-    async fn give_up(&self, endpoint: &str, count: i32) {
+    pub async fn give_up(&self, endpoint: &str, count: i32) {
         let sql = format!(
             "with n as (insert into avouch.notice (message_id, topic, key, payload, created_at)
                select avouch.uuid_v7(), 'payments.settled', n::text, '{{}}', now() from generate_series(1, {count}) n returning message_id)
@@ -337,7 +337,9 @@ async fn alarms_about_endpoints_name_commands_that_do_it() {
         for command in commands {
             let words: Vec<&str> = command.split_whitespace().collect();
             assert_eq!(words[0], "endpoint", "{remedy}");
-            desk.at(&words[1..]).await.succeeds();
+            // A person in a terminal would be asked about what waits.
+            let yes = if words[1] == "remove" { &["--yes"][..] } else { &[] };
+            desk.at(&[&words[1..], yes].concat()).await.succeeds();
         }
     }
     desk.notified.until_count("merchant", "given_up", 0).await;
@@ -353,13 +355,17 @@ async fn api_tells_again_no_more_than_was_counted_and_confirmed() {
     assert_eq!(counted, (200, json!({ "count": 3, "more": false })));
     let other = resend(json!({ "given_up_since": since, "confirm": 2 })).await;
     assert_eq!((other.0, desk.notified.count("merchant", "given_up").await), (409, 3));
+    let uncounted = resend(json!({ "given_up_since": since })).await;
+    assert_eq!((uncounted.0, desk.notified.count("merchant", "given_up").await), (409, 3));
+    assert!(uncounted.1["remedy"].as_str().is_some_and(|text| text.contains("confirm = 3")), "{}", uncounted.1);
     assert_eq!(resend(json!({ "dry_run": true })).await.0, 422);
     let done = resend(json!({ "given_up_since": since, "confirm": 3, "reason": "back" })).await;
     assert_eq!(done, (200, json!({ "count": 3, "more": false })));
     desk.notified.until_count("merchant", "delivered", 3).await;
-    assert_eq!(resend(json!({ "given_up_since": since })).await.1, json!({ "count": 0, "more": false }));
+    let so_many = async |count: i64| resend(json!({ "given_up_since": since, "confirm": count })).await.1;
+    assert_eq!(so_many(0).await, json!({ "count": 0, "more": false }));
     desk.give_up("merchant", 1_001).await;
-    assert_eq!(resend(json!({ "given_up_since": since })).await.1, json!({ "count": 1_000, "more": true }));
+    assert_eq!(so_many(1_000).await, json!({ "count": 1_000, "more": true }));
 }
 
 #[tokio::test]

@@ -46,7 +46,9 @@ async fn consumer_without_its_section_is_waited_for_until_an_operator_removes_it
     let of_stock =
         listed.lines().find(|line| line.starts_with("stock ")).unwrap_or_else(|| panic!("no stock in {listed}"));
     assert!(of_stock.contains("by ack") && of_stock.split_whitespace().any(|word| word == "1"), "{listed}");
-    let told = followed.cli(&["consumer", "remove", "stock", "--reason", "moved away"]).await;
+    let unasked = followed.command(&["consumer", "remove", "stock"]).await.fails_with(2);
+    unasked.says("1 messages that stock has not finished").says("--yes");
+    let told = followed.cli(&["consumer", "remove", "stock", "--yes", "--reason", "moved away"]).await;
     assert!(told.contains("is not waited for any more") && told.contains("is deleted"), "{told}");
     followed.relayed.in_state(id, "consumed").await;
     followed.command(&["consumer", "remove", "stock"]).await.fails_with(1).says("nothing done");

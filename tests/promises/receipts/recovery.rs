@@ -202,7 +202,7 @@ async fn dead_messages_are_listed_resent_and_discarded_as_groups_of_one_failure(
     let sent = followed.cli(&["resend", "--consumer", "billing", "--failure", "no order ?"]).await;
     assert!(sent.contains("4 messages"), "{sent}");
     let given_up = followed
-        .cli(&["discard", "--topic", "orders.created", "--reason", "refunded", "--failure", "card refused"])
+        .cli(&["discard", "--topic", "orders.created", "--reason", "refunded", "--failure", "card refused", "--yes"])
         .await;
     assert!(given_up.contains("2 messages"), "{given_up}");
     for id in &ids[4..] {

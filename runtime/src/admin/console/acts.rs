@@ -17,6 +17,7 @@ use crate::admin::bulk::{Again, Outcome, Which, discard_messages, replay_message
 use crate::admin::caller::{Administrator, Operator};
 use crate::admin::consumers::{self, Decision, Word};
 use crate::admin::cookie::Cookie;
+use crate::admin::counted::Removal;
 use crate::admin::login::local;
 use crate::admin::overview::{self, Kind, What};
 use crate::admin::plugins::{self, Back};
@@ -36,6 +37,20 @@ pub type Act = Result<Response, Problem>;
 pub struct Only {
     /// In the person's words.
     pub why: Option<String>,
+}
+
+/// That something is removed with so many messages, and why.
+#[derive(Debug, Deserialize)]
+pub struct Removed {
+    confirm: Option<i64>,
+    why: Option<String>,
+}
+
+impl Removed {
+    /// As the API takes it; not without a reason.
+    pub fn read(self) -> Result<Removal, Problem> {
+        Ok(Removal { confirm: self.confirm, reason: required(self.why)? })
+    }
 }
 
 /// The language that is wanted, and the page on which.
@@ -232,11 +247,11 @@ pub async fn remove_consumer(
     administrator: Administrator,
     state: extract::State<State>,
     Path(name): Path<String>,
-    Form(form): Form<Only>,
+    Form(form): Form<Removed>,
 ) -> Act {
-    let (reason, place) = (Reason { reason: required(form.why)? }, format!("/consumers/{}", segment(&name)));
+    let (removal, place) = (form.read()?, format!("/consumers/{}", segment(&name)));
     // One that is configured is refused as a conflict, with what to do: that is shown, not told as a lost race.
-    consumers::remove_consumer(administrator, state, Path(name), Body(reason)).await.map(drop)?;
+    consumers::remove_consumer(administrator, state, Path(name), Body(removal)).await.map(drop)?;
     Ok(told(&place, Notice::one(Deed::RemoveConsumer, true.into())))
 }
 

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::deeds::{Deed, Weight, Why, all, exact, folded, hidden};
+use super::deeds::{Deed, Weight, Why, all, exact, folded, hidden, with_at_most};
 use super::figures::{count, span, time};
 use super::frame::{Here, page};
 use super::holds::resume;
@@ -170,7 +170,7 @@ fn deeds<'a>(visit: &'a Visit, c: &Consumer) -> Vec<Deed<'a>> {
         effect: html! { (told(w.remove_consumer_effect, &[html! { b { (unfinished(c)) } }])) },
         weight: Weight::Heavy,
         why: Why::Required,
-        fields: html! {},
+        fields: with_at_most(visit, c.to_confirm()),
     };
     vec![hold, remove]
 }

@@ -97,6 +97,15 @@ impl TryFrom<String> for Exact {
     }
 }
 
+/// With how many messages something is removed: as many as the page shows, unless the reader writes another number.
+pub fn with_at_most(visit: &Visit, waiting: i64) -> Markup {
+    html! {
+        @if waiting > 0 {
+            label.field { span { (visit.w.confirm_at_most) } input name="confirm" type="number" min="0" required value=(waiting); }
+        }
+    }
+}
+
 fn form(visit: &Visit, deed: &Deed<'_>) -> Markup {
     let is_required = deed.why == Why::Required;
     let hint = if is_required { visit.w.why_required } else { visit.w.why_optional };

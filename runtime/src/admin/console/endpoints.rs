@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::deeds::{Deed, Weight, Why, folded};
+use super::deeds::{Deed, Weight, Why, folded, with_at_most};
 use super::deliveries::{Shelf, shelves};
 use super::figures::{number, span, time};
 use super::frame::{Here, page};
@@ -162,6 +162,7 @@ fn deeds<'a>(visit: &'a Visit, one: &Endpoint) -> Vec<Deed<'a>> {
         effect: told(e.remove_effect, &[html! { b { (counted(one.waiting)) } }]),
         weight: Weight::Heavy,
         why: Why::Required,
+        fields: with_at_most(visit, one.waiting),
         ..deed(Role::Admin, w.remove, "remove", "")
     });
     all

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::acts::{Act, Only, reason, required, told, unless_lost};
+use super::acts::{Act, Only, Removed, reason, told, unless_lost};
 use super::bulk::moment;
 use super::deliveries::{ask, delivery_place};
 use super::endpoints::{place, verifies};
@@ -183,11 +183,10 @@ pub async fn remove(
     administrator: Administrator,
     state: extract::State<State>,
     path: Path<String>,
-    Form(form): Form<Only>,
+    Form(form): Form<Removed>,
 ) -> Act {
-    let why = Body(Reason { reason: required(form.why)? });
     // One that is configured is refused as a conflict, with what to do: that is shown, not told as a lost race.
-    endpoints::remove_endpoint(administrator, state, path, why).await?;
+    endpoints::remove_endpoint(administrator, state, path, Body(form.read()?)).await?;
     Ok(told("/endpoints", Notice::one(Deed::RemoveEndpoint, true.into())))
 }
 

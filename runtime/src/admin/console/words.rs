@@ -321,6 +321,7 @@ words! {
     resume: "Resume", "恢复";
     resume_effect: "What waits goes on, in order.", "等待的消息将按序继续。";
     remove: "Remove", "移除";
+    confirm_at_most: "With so many messages, and no more", "最多涉及的消息数";
     remove_consumer_effect: "Nobody waits for it any more: {0} messages that it has not finished count as consumed when nobody else lacks them. Take it out of the configuration too.", "不再等待它：它未完成的 {0} 条消息，若无其他消费者缺少，即视为已消费。请同时从配置中删除。";
     try_again: "Try again", "重试";
     try_again_effect: "The message is sent to it again, and it is told to run.", "消息将重新发给它，并令其执行。";

@@ -67,23 +67,7 @@ fn whole(config: &Config) -> Vec<Finding> {
         let meaning = "upkeep.keep_hours = 0: the outbox grows for ever";
         findings.push(HERE.note("keep_hours", "upkeep", meaning, "set it to the days that you look back, times 24"));
     }
-    findings.extend(history(config));
     findings
-}
-
-/// Messages whose timelines are gone before they are.
-fn history(config: &Config) -> Option<Finding> {
-    let (keep, history) = (config.upkeep.keep_hours, config.upkeep.history_hours);
-    let kept = if keep == 0 { "for good".to_owned() } else { format!("for {keep} h") };
-    let meaning = format!(
-        "upkeep.history_hours = {history} is shorter than messages are kept ({kept}): their timelines forget what happened to them"
-    );
-    let remedy = match keep {
-        0 => "set upkeep.history_hours = 0, or bound upkeep.keep_hours".to_owned(),
-        hours => format!("raise upkeep.history_hours to {hours} at least"),
-    };
-    let is_shorter = history > 0 && (keep == 0 || history < keep);
-    is_shorter.then(|| HERE.warning("history_hours", "upkeep", &meaning, &remedy))
 }
 
 fn of_consumer(config: &Config, name: &str, consumer: &ConsumerConfig) -> Vec<Finding> {
@@ -242,20 +226,11 @@ mod tests {
             ("[stream.AVOUCH]\nduplicate_window_s = 55", ("duplicate_window", Severity::Warning)),
             ("[consumer.c]\nlease_ms = 1000", ("consumer_topics", Severity::Note)),
             ("[consumer.c]\ntopics = [\"a\"]\n[topic.b]", ("unwanted_topic", Severity::Note)),
-            ("[upkeep]\nkeep_hours = 0\nhistory_hours = 0", ("keep_hours", Severity::Note)),
-            ("[upkeep]\nhistory_hours = 71", ("history_hours", Severity::Warning)),
+            ("[upkeep]\nkeep_hours = 0", ("keep_hours", Severity::Note)),
         ];
         for (text, told) in cases {
             assert_eq!(beside_fine(text), [told], "{text}");
         }
-    }
-
-    #[test]
-    fn history_is_kept_for_as_long_as_messages_are() {
-        assert_eq!(beside_fine("[upkeep]\nhistory_hours = 72"), [("settings", Severity::Ok)]);
-        assert_eq!(beside_fine("[upkeep]\nhistory_hours = 0"), [("settings", Severity::Ok)], "it is kept for good");
-        let for_good = beside_fine("[upkeep]\nkeep_hours = 0");
-        assert_eq!(for_good, [("keep_hours", Severity::Note), ("history_hours", Severity::Warning)]);
     }
 
     #[test]

@@ -202,6 +202,13 @@ pub struct Consumer {
     pub attempts_max: i32,
 }
 
+impl Consumer {
+    /// How many messages somebody must have seen who removes it: what it has not finished, and not nought where more may wait.
+    pub fn to_confirm(&self) -> i64 {
+        self.unfinished.max(self.is_least.into())
+    }
+}
+
 /// A consumer's record of one piece of work.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct InboxRecord {
