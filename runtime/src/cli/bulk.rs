@@ -175,6 +175,13 @@ fn bar(count: usize) -> ProgressBar {
     ProgressBar::new(count as u64).with_style(style.expect("the template is right"))
 }
 
+/// Something that is over when nothing is left, of the most that ever was; without a number while that is not known.
+pub fn remainder() -> ProgressBar {
+    let bar = spinner();
+    let style = ProgressStyle::with_template("{spinner} {bar:30} {msg}");
+    bar.with_style(style.expect("the template is right"))
+}
+
 /// Something that takes an unknown time; tells nothing where there is no terminal.
 pub fn spinner() -> ProgressBar {
     let spinner = ProgressBar::new_spinner();

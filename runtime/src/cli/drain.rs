@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::bulk::spinner;
+use super::bulk::remainder;
 use super::inspect::counted;
 use super::operator::Operator;
 use super::tell::code;
@@ -23,21 +23,28 @@ struct Drained {
     waited_ms: u64,
 }
 
+/// What is ready is counted so far.
+const COUNTED_TO: u64 = 10_000;
 /// How often it looks. Cheap: what is ready is counted by an index, and not far.
 const LOOK: Duration = Duration::from_millis(250);
 
 /// Looks until nothing is ready, or the time is over. What is delayed or held by a transaction is not waited for.
 pub async fn drain(operator: &Operator, limit: Duration) -> anyhow::Result<ExitCode> {
-    let (begun, spinner) = (Instant::now(), spinner());
+    let (begun, bar, mut most) = (Instant::now(), remainder(), 0);
     let status = loop {
         let status = operator.store.status().await?;
         if status.ready == 0 || begun.elapsed() >= limit {
             break status;
         }
-        spinner.set_message(left(&status));
+        if let Some(ready) = u64::try_from(status.ready).ok().filter(|ready| *ready <= COUNTED_TO) {
+            most = ready.max(most);
+            bar.set_length(most);
+            bar.set_position(most - ready);
+        }
+        bar.set_message(left(&status));
         tokio::time::sleep(LOOK.min(limit.saturating_sub(begun.elapsed()))).await;
     };
-    spinner.finish_and_clear();
+    bar.finish_and_clear();
     let waited = begun.elapsed();
     let waited_ms = u64::try_from(waited.as_millis()).unwrap_or(u64::MAX);
     let drained = Drained { drained: status.ready == 0, ready: status.ready, waited_ms };

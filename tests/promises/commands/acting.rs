@@ -174,6 +174,12 @@ async fn drain_waits_until_nothing_is_ready_and_says_what_keeps_it() {
     let left: serde_json::Value = serde_json::from_str(&left).expect("is one document");
     assert_eq!((&left["drained"], &left["ready"]), (&json!(false), &json!(1)));
     desk.at(&["drain", "--timeout", "soon"]).await.fails_with(2).says("15m");
+    // Nothing of the one is done: its bar is empty.
+    desk.in_terminal(150, "", &["drain", "--timeout", "1s"])
+        .await
+        .fails_with(1)
+        .says(&"░".repeat(30))
+        .says("1 ready, the oldest");
     let relayed = Relayed::start("").await;
     relayed
         .client
