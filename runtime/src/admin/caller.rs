@@ -10,7 +10,7 @@ use super::cookie::Cookie;
 use super::problem::Problem;
 use super::state::State;
 use crate::access::{Hash, Role, bearer, hash_secret, hash_token};
-use crate::store::access::{Rules, Use};
+use crate::store::access::Use;
 
 /// Somebody who was let in.
 #[derive(Clone, Debug)]
@@ -49,8 +49,7 @@ pub async fn identify(state: &State, headers: &HeaderMap, used_by: Use) -> Resul
     }
     let id = Cookie::Session.of(headers, &state.site);
     let hash = id.and_then(hash_secret).ok_or_else(Problem::nobody)?;
-    let rules = Rules { idle_s: state.config.session_idle_s, has_issuer: state.issuer.is_some() };
-    let known = state.store.session_owner(&hash, rules, used_by).await?.ok_or_else(Problem::nobody)?;
+    let known = state.store.session_owner(&hash, state.rules(), used_by).await?.ok_or_else(Problem::nobody)?;
     Ok(Caller { who: known.who, role: known.role, by: By::Session(hash) })
 }
 

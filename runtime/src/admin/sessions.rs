@@ -20,13 +20,13 @@ pub struct Ended {
     pub ended: i64,
 }
 
-/// All sessions that may go on, the last used first; one that nobody uses ends after `admin.session_idle_s`.
+/// All sessions that may go on, the last used first.
 #[utoipa::path(get, path = "/v1/sessions", tag = "access", security(("token" = ["admin"])), responses((status = 200, body = [Session])))]
 pub async fn list_sessions(
     Administrator(_): Administrator,
     extract::State(state): extract::State<State>,
 ) -> Result<Json<Vec<Session>>, Problem> {
-    Ok(Json(state.store.sessions().await?))
+    Ok(Json(state.store.sessions(Some(state.rules())).await?))
 }
 
 /// Ends all sessions of a person, or of whoever logged in with the token of this name. They may log in again, if they still may.

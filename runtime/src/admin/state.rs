@@ -16,7 +16,7 @@ use super::tries::Tries;
 use crate::broker::Stream;
 use crate::endpoints::Terms;
 use crate::rules::Rules;
-use crate::store::Store;
+use crate::store::{Store, access};
 
 /// Requests that are carried out at a time; more are refused. Each needs the database, whose connection is one.
 const REQUESTS_MAX: usize = 64;
@@ -102,6 +102,11 @@ impl State {
     /// What was attached.
     pub fn parts(&self) -> Option<&Parts> {
         self.0.parts.get()
+    }
+
+    /// What sessions must be to be let in.
+    pub fn rules(&self) -> access::Rules {
+        access::Rules { idle_s: self.config.session_idle_s, has_issuer: self.issuer.is_some() }
     }
 
     /// What was attached, or that it is not there yet.

@@ -65,7 +65,7 @@ pub struct Filter {
 pub struct List {
     #[command(flatten)]
     filter: Filter,
-    /// In this state: prepared, ready, sent, consumed, cancelled, dead, discarded
+    /// In this state: prepared, ready, delayed, sent, consumed, cancelled, dead, discarded
     #[arg(long)]
     state: Option<String>,
     #[command(flatten)]

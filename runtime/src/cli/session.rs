@@ -13,7 +13,7 @@ use crate::store::access::Session;
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// List sessions that may go on, the last used first
+    /// List sessions, the last used first; one that nobody uses for admin.session_idle_s is over, and stays listed until its end
     List,
     /// End all sessions of a person, or of whoever logged in with the token of this name
     End {
@@ -53,7 +53,7 @@ pub async fn run(operator: &Operator, command: Command) -> anyhow::Result<ExitCo
 }
 
 async fn list(operator: &Operator) -> anyhow::Result<ExitCode> {
-    let listed = Listed { sessions: operator.store.sessions().await? };
+    let listed = Listed { sessions: operator.store.sessions(None).await? };
     operator.tell(&listed, || table(&listed.sessions))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -275,8 +275,10 @@ impl Deliver {
     fn count(&self, party: &Party, tried: &Tried) {
         let scope = self.parts.store.scope();
         let name = scope.endpoint(&party.endpoint.name);
-        let labels: &[(&'static str, &str)] = &[("endpoint", &name), ("outcome", tried.attempt.outcome)];
-        scope.counter(TRIES, labels).increment(1);
+        // Whoever pings waits for the answer: nobody else need know of it.
+        if tried.attempt.of.round > 0 {
+            scope.counter(TRIES, &[("endpoint", &name), ("outcome", tried.attempt.outcome)]).increment(1);
+        }
         let took = f64::from(tried.attempt.took_ms) / 1_000.0;
         scope.histogram("avouch_notify_attempt_seconds", &[("endpoint", &name)]).record(took);
     }

@@ -168,8 +168,9 @@ impl Store {
     }
 
     /// Sessions that may go on, the last used first.
-    pub async fn sessions(&self) -> Result<Vec<Session>, Error> {
-        let rows = self.access.query(include_str!("access/sessions.sql"), &[]).await?;
+    pub async fn sessions(&self, rules: Option<Rules>) -> Result<Vec<Session>, Error> {
+        let (idle_s, has_issuer) = (rules.map(|r| f64::from(r.idle_s)), rules.is_none_or(|r| r.has_issuer));
+        let rows = self.access.query(include_str!("access/sessions.sql"), &[&idle_s, &has_issuer]).await?;
         rows.iter().map(session).collect()
     }
 

@@ -21,7 +21,7 @@ use super::{Error, Store};
 /// Dead messages that are looked at for their groups: a page of them is answered within a fifth of a second.
 pub const GROUPED_MAX: i64 = 30_000;
 
-/// Transactions that one answer looks at for those that are decided.
+/// Transactions that one answer looks at for those that are decided, or not.
 const LOOKED_MAX: i64 = 20_000;
 
 /// One page of what several looks found, and before which the next one goes on. One of them looked no further than to `looked_to`.
@@ -53,14 +53,23 @@ impl Store {
         let before = before.unwrap_or(Uuid::max());
         // Each sort has an index of its own.
         let (mut found, mut looked_to) = (Vec::new(), None);
-        for (state, sql) in
-            [("in_doubt", include_str!("views/in_doubt.sql")), ("prepared", include_str!("views/undecided.sql"))]
-        {
-            if states.iter().any(|s| s == state) {
-                found.extend(self.documents::<Transaction>(sql, &[&checker, &before, &rows_max]).await?);
+        let wants = |state: &str| states.iter().any(|s| s == state);
+        if wants("in_doubt") {
+            let params: Params<'_> = &[&checker, &before, &rows_max];
+            found.extend(self.documents::<Transaction>(include_str!("views/in_doubt.sql"), params).await?);
+        }
+        // More undecided ones than one look holds are looked for where the decided ones are.
+        let mut is_beyond = false;
+        if wants("prepared") {
+            let sql = include_str!("views/undecided_beyond.sql");
+            is_beyond = self.views.request(sql, &[&checker, &LOOKED_MAX]).await?.first().is_some_and(|row| row.get(0));
+            if !is_beyond {
+                let params: Params<'_> = &[&checker, &before, &rows_max, &LOOKED_MAX];
+                found.extend(self.documents::<Transaction>(include_str!("views/undecided.sql"), params).await?);
             }
         }
-        let decided: Vec<_> = states.iter().filter(|s| *s != "in_doubt" && *s != "prepared").collect();
+        let is_walked = |state: &str| state != "in_doubt" && (state != "prepared" || is_beyond);
+        let decided: Vec<_> = states.iter().filter(|s| is_walked(s)).collect();
         if !decided.is_empty() {
             let params: Params<'_> = &[&decided, &checker, &before, &rows_max, &LOOKED_MAX];
             let some: Vec<Transaction> = self.documents(include_str!("views/transactions.sql"), params).await?;

@@ -168,6 +168,9 @@ async fn sessions_of_a_person_are_listed_and_ended_by_an_administrator() {
         assert_eq!(status_of(&served, cookie).await, 401);
     }
     assert_eq!(status_of(&served, &of_root).await, 200, "another's goes on");
+    let idle = "update avouch.session set seen_at = now() - interval '1 day', created_at = now() - interval '1 day' where who = 'root'";
+    served.sql(idle).await;
+    assert_eq!(served.json("/v1/sessions", &admin).await, json!([]), "who was idle is over");
     // And at the command line.
     let cookie = come().await;
     let at = async |args: &[&str]| {

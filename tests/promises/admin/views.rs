@@ -382,4 +382,23 @@ async fn old_doubts_and_rare_transactions_are_found_behind_twenty_thousand_other
         }
     }
     assert_eq!(found, ["committed", "in_doubt"]);
+    // More undecided ones than one look holds: the newest stand first all the same, and the doubt is found behind them.
+    served
+        .sql(
+            "insert into avouch.tx (id, checker, state, check_at) select avouch.uuid_v7(), 'busy', 'prepared', now() + interval '1 h' from generate_series(1, 20500); \
+             insert into avouch.tx (id, checker, state, check_at) values (avouch.uuid_v7(), 'zeal', 'prepared', now() + interval '1 h')",
+        )
+        .await;
+    let newest = page("limit=1").await;
+    assert_eq!(newest["transactions"][0]["checker"], "zeal");
+    let (mut cursor, mut is_found) = (String::new(), false);
+    for _ in 0..100 {
+        let part = page(&format!("limit=500{cursor}")).await;
+        is_found |= part["transactions"].as_array().expect("a list").iter().any(|t| t["state"] == "in_doubt");
+        match part["cursor"].as_str() {
+            Some(at) => cursor = format!("&cursor={at}"),
+            None => break,
+        }
+    }
+    assert!(is_found, "it is on one of the pages");
 }

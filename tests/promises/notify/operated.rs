@@ -185,7 +185,8 @@ async fn ping_shows_what_the_receiver_answers_and_fails_if_it_was_not_delivered(
     let document: Value = serde_json::from_str(&told.text).expect("a document all the same");
     assert_eq!((&document["delivered"], &document["attempt"]["status"]), (&json!(false), &json!(503)));
     assert_eq!(desk.receiver.web.asked().len(), 2, "it is tried once");
-    assert_eq!(desk.json(&["show", "merchant"]).await["given_up"], 0, "nobody misses it");
+    let shown = desk.json(&["show", "merchant"]).await;
+    assert_eq!((&shown["given_up"], &shown["failing_since"]), (&json!(0), &Value::Null), "nobody misses it");
     let again = desk.json(&["resend", "merchant", "--since", "1h", "--dry-run"]).await;
     assert_eq!(again["count"], 0, "it is not sent again with what was given up");
     desk.at(&["disable", "merchant", "--reason", "they move"]).await.succeeds();
@@ -208,8 +209,11 @@ async fn disabled_endpoint_waits_and_a_removed_one_keeps_its_name() {
         let message = desk.notified.insert("k", "{}").await;
         until("others are told", LIMIT, async || desk.receiver.ids().contains(&message).then_some(())).await;
         let listed = desk.json(&["deliveries", "own", "--state", "waiting"]).await["deliveries"].take();
-        let listed: Vec<Value> = listed.as_array().expect("it is a list").clone();
-        (listed.len() > 1 && !receiver.ids().contains(&message)).then_some(listed)
+        let mut listed: Vec<Value> = listed.as_array().expect("it is a list").clone();
+        // A try that was under way when it was disabled is not in the books yet.
+        let told: Vec<Value> = receiver.ids().iter().map(|id| json!(id)).collect();
+        listed.retain(|one| one["key"] == "k" && !told.contains(&one["message_id"]));
+        (listed.len() > 1 && !told.contains(&json!(message))).then_some(listed)
     })
     .await;
     assert!(waiting.iter().all(|one| one["state"] == "waiting"), "{waiting:?}");

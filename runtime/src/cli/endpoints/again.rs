@@ -50,7 +50,7 @@ async fn given_up(operator: &Operator, again: &Again, since: OffsetDateTime) -> 
     let count = usize::try_from(count).expect("a count is not negative");
     if care.dry_run {
         let mut examples = operator.store.deliveries_shown(name, Look::GivenUp, None, rows(EXAMPLES)).await?;
-        examples.retain(|d| d.round > 0 && d.ended_at.is_some_and(|at| at >= since));
+        examples.retain(|d| d.ended_at.is_some_and(|at| at >= since));
         return plan(operator, name, count, examples);
     }
     if !care.allows(count, &format!("messages to tell {name} again"))? {

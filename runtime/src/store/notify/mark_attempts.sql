@@ -1,5 +1,5 @@
 -- What came of tries: written once, if the delivery is still where the try began. What waits behind one that has ended may be tried now.
--- An endpoint that wants nothing any more is disabled; one that fails, or works again, is known to. Returns what was given up.
+-- An endpoint that wants nothing any more is disabled; one that fails, or works again, is known to; a ping that fails (round 0) says nothing. Returns what was given up.
 -- $1 endpoints, $2 messages, $3 rounds, $4 numbers of the tries from 1 on, $5 when they began, $6 how long they took in ms, $7 outcomes,
 -- $8 statuses, $9 reasons, $10 excerpts, $11 plugin digests, $12 pauses in ms until the next try.
 with done as materialized (
@@ -34,7 +34,9 @@ with done as materialized (
   where m.lane is not null and m.state <> 'waiting'
     and n.endpoint = m.endpoint and n.message_id = first.message_id and n.state is not distinct from 'waiting'
 ), health as (
-  select done.endpoint, bool_or(done.outcome = 'delivered') as works, min(done.at) filter (where done.outcome <> 'delivered') as failed_at,
+  select done.endpoint, bool_or(done.outcome = 'delivered') as works, 
+         -- Nobody misses a ping.
+         min(done.at) filter (where done.outcome <> 'delivered' and done.round > 0) as failed_at,
          max(done.reason) filter (where done.outcome = 'disabled') as gone
   from done join marked using (endpoint, message_id)
   group by done.endpoint
@@ -46,6 +48,7 @@ with done as materialized (
       told = e.told and (h.gone is null or e.state <> 'enabled'),
       changed_at = case when h.gone is not null and e.state = 'enabled' then clock_timestamp() else e.changed_at end
   from health h
-  where e.id = h.endpoint and (h.gone is not null or h.works <> (e.failing_since is null))
+  where e.id = h.endpoint
+    and (h.gone is not null or h.works and e.failing_since is not null or not h.works and h.failed_at is not null and e.failing_since is null)
 )
 select m.endpoint, m.message_id from marked m where m.state = 'given_up'

@@ -1,4 +1,4 @@
--- What an endpoint was not told, the last given up first, before one of them. $1 the endpoint, $2 that message or null, $3 most rows.
+-- What an endpoint was not told, pings apart, the last given up first, before one of them. $1 the endpoint, $2 that message or null, $3 most rows.
 with who as materialized (
   select e.id from avouch.endpoint e where e.name = $1
 ), last as materialized (
@@ -10,7 +10,7 @@ select json_build_object(
   'reason', d.reason, 'created_at', n.created_at, 'recorded_at', n.recorded_at, 'ended_at', d.ended_at)::text
 from (
   select q.* from avouch.delivery q
-  where q.endpoint = (select who.id from who) and q.state = 'given_up'
+  where q.endpoint = (select who.id from who) and q.state = 'given_up' and q.rounds > 0
     and q.ended_at <= coalesce((select last.ended_at from last), 'infinity')
     and (q.ended_at, q.message_id) < (coalesce((select last.ended_at from last), 'infinity'), coalesce((select last.message_id from last), 'ffffffff-ffff-ffff-ffff-ffffffffffff'))
   order by q.ended_at desc, q.message_id desc

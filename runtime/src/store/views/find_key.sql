@@ -26,7 +26,7 @@ with looked as materialized (
   where d.key = $1 and d.id < $2 and d.id >= $3
 ), found as materialized (
   select l.id from looked l
-  where ($4::text is null or l.topic = $4 or right($4, 2) = '.>' and starts_with(l.topic, left($4, -1))) and ($5::text is null or l.state = $5)
+  where ($4::text is null or l.topic = $4 or right($4, 2) = '.>' and starts_with(l.topic, left($4, -1))) and ($5::text is null or l.state = $5 or $5 = 'ready' and l.state = 'delayed')
     and ($6::text is null or (select c.id from avouch.consumer c where c.name = $6) = any (l.awaiting))
   order by l.id desc
   limit $7::bigint

@@ -1,7 +1,7 @@
--- Transactions that nobody has decided yet, before an id, newest first; however old they are: the first 20000 by checker and time
--- are looked at. $1 checker or null, $2 before this id, $3 most rows.
+-- Transactions that nobody has decided yet, before an id, newest first; however old they are: by checker and time, as many as
+-- one look holds (undecided_beyond tells whether there are more). $1 checker or null, $2 before this id, $3 most rows, $4 how many it holds.
 with looked as materialized (
-  select a.* from avouch.tx a where a.state = 'prepared' and ($1::text is null or a.checker = $1) order by a.checker, a.check_at limit 20000
+  select a.* from avouch.tx a where a.state = 'prepared' and ($1::text is null or a.checker = $1) order by a.checker, a.check_at limit $4::bigint
 )
 select row_to_json(t)::text
 from (
