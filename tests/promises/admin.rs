@@ -9,6 +9,7 @@ mod issuer;
 mod known;
 mod large;
 mod limits;
+mod many;
 mod pages;
 mod parties;
 mod plugins;

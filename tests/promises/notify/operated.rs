@@ -1,7 +1,7 @@
 //! What people do about endpoints, over the API and by commands: make, change, ping, look, tell again; and what is never shown.
 
 use avouch_runtime::signature::{Key, sign};
-use avouch_tests::wait::until;
+use avouch_tests::wait::{secs, until};
 use avouch_tests::web::Asked;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -204,16 +204,15 @@ async fn disabled_endpoint_waits_and_a_removed_one_keeps_its_name() {
     desk.until_some("own", "delivered").await;
     desk.at(&["disable", "own", "--reason", HOSTILE]).await.succeeds();
     desk.at(&["disable", "own"]).await.fails_with(1).says("disabled already");
-    // What came before this is known is told as it was.
+    // It is known within a second: what comes before that is told as it was.
+    tokio::time::sleep(secs(2)).await;
     let waiting = until("what comes for it waits", LIMIT, async || {
         let message = desk.notified.insert("k", "{}").await;
         until("others are told", LIMIT, async || desk.receiver.ids().contains(&message).then_some(())).await;
         let listed = desk.json(&["deliveries", "own", "--state", "waiting"]).await["deliveries"].take();
         let mut listed: Vec<Value> = listed.as_array().expect("it is a list").clone();
-        // A try that was under way when it was disabled is not in the books yet.
-        let told: Vec<Value> = receiver.ids().iter().map(|id| json!(id)).collect();
-        listed.retain(|one| one["key"] == "k" && !told.contains(&one["message_id"]));
-        (listed.len() > 1 && !told.contains(&json!(message))).then_some(listed)
+        listed.retain(|one| one["key"] == "k");
+        (listed.len() > 1).then_some(listed)
     })
     .await;
     assert!(waiting.iter().all(|one| one["state"] == "waiting"), "{waiting:?}");

@@ -279,7 +279,7 @@ words! {
     group_gone: "This group is empty by now", "该组现已为空";
     no_consumers: "No consumer is known", "没有已知的消费者";
     no_consumers_do: "Name one in the configuration, as {0}.", "请在配置中以 {0} 声明。";
-    no_records: "Nobody works on anything unfinished.", "没有进行中的工作。";
+    no_records: "Nobody works on anything unfinished. (Records that are kept in a bucket, with inbox.store = kv, are not shown.)", "没有进行中的工作。（保存在 KV bucket 中的记录，即 inbox.store = kv，不在此显示。）";
     no_plugins: "No plugin is deployed", "没有部署插件";
     no_plugins_do: "Begin one with {0}; deploy it here or with {1}.", "用 {0} 新建；在此或用 {1} 部署。";
     no_lines: "It said nothing.", "没有日志。";
