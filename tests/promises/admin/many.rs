@@ -8,10 +8,11 @@ use super::{Served, json_of, send};
 #[tokio::test]
 async fn old_doubts_and_rare_transactions_are_found_behind_twenty_thousand_others() {
     let served = Served::new().await;
+    // Ids of one millisecond stand in no order.
     served
         .sql(
-            "insert into avouch.tx (id, checker, state, check_at) values (avouch.uuid_v7(), 'rare', 'in_doubt', now()); \
-             insert into avouch.tx (id, checker, state, check_at) values (avouch.uuid_v7(), 'rare', 'committed', now()); \
+            "insert into avouch.tx (id, checker, state, check_at) values (avouch.uuid_v7(), 'rare', 'in_doubt', now()); select pg_sleep(0.005); \
+             insert into avouch.tx (id, checker, state, check_at) values (avouch.uuid_v7(), 'rare', 'committed', now()); select pg_sleep(0.005); \
              insert into avouch.tx (id, checker, state, check_at) select avouch.uuid_v7(), 'busy', 'committed', now() from generate_series(1, 20500)",
         )
         .await;
@@ -37,7 +38,7 @@ async fn old_doubts_and_rare_transactions_are_found_behind_twenty_thousand_other
     // More undecided ones than one look holds: the newest stand first all the same, and the doubt is found behind them.
     served
         .sql(
-            "insert into avouch.tx (id, checker, state, check_at) select avouch.uuid_v7(), 'busy', 'prepared', now() + interval '1 h' from generate_series(1, 20500); \
+            "insert into avouch.tx (id, checker, state, check_at) select avouch.uuid_v7(), 'busy', 'prepared', now() + interval '1 h' from generate_series(1, 20500); select pg_sleep(0.005); \
              insert into avouch.tx (id, checker, state, check_at) values (avouch.uuid_v7(), 'zeal', 'prepared', now() + interval '1 h')",
         )
         .await;
